@@ -1,0 +1,129 @@
+/**
+ * Who owns an artifact. A claim is a mark that a platform puts on an artifact and can change later (Docker: a tag). The
+ * list of claims is the whole input of every decision here; nothing else decides a deletion or an adoption.
+ */
+import { createHash, randomBytes } from "node:crypto";
+
+/**
+ * `new`: made or adopted, not yet returned to the engine. `live`: in state. `pin`: live, and retained on delete.
+ * `keep`: replaced, kept for going back. `gone`: unwanted, but something used it when it was to be removed.
+ * For ever: they are part of tags on users' machines.
+ */
+export type ClaimState = "new" | "live" | "pin" | "keep" | "gone";
+
+export interface Claim {
+  /** `<project>/<stack>/<hash>`: one resource of one stack. */
+  owner: string;
+  fingerprint: string;
+  /** Unique per create, and rising: also the resource's id in state. */
+  id: string;
+  state: ClaimState;
+  artifactId: string;
+}
+
+const TAG = /^(k\d+-[0-9a-f]{64})-(\d+-[0-9a-f]{4})-(new|live|pin|keep|gone)$/;
+const ABANDONED_AFTER_MS = 24 * 3_600_000;
+
+/** Lower-case path of three parts; unique by its hash, the rest is for people. */
+export function formatOwner(project: string, stack: string, urn: string, lineage: string): string {
+  const hash = createHash("sha256").update(`${urn}\0${lineage}`).digest("hex").slice(0, 16);
+  return [project, stack].map(sanitizePart).concat(hash).join("/");
+}
+
+export function formatClaimTag(claim: Pick<Claim, "fingerprint" | "id" | "state">): string {
+  return `${claim.fingerprint.replace(":", "-")}-${claim.id}-${claim.state}`;
+}
+
+/** Undefined for a tag that is no claim. */
+export function parseClaim(owner: string, tag: string, artifactId: string): Claim | undefined {
+  const [, fingerprint, id, state] = TAG.exec(tag) ?? [];
+  if (!fingerprint || !id || !state) return undefined;
+  return { owner, fingerprint: fingerprint.replace("-", ":"), id, state: state as ClaimState, artifactId };
+}
+
+/** Later than now and than every own claim, so that the order of ids is the order of creates even if the clock goes back. */
+export function createClaimId(claims: readonly Claim[], owner: string, nowMs: number): string {
+  const newest = Math.max(0, ...own(claims, owner).map((claim) => sequenceOf(claim.id)));
+  return `${Math.max(nowMs, newest + 1)}-${randomBytes(2).toString("hex")}`;
+}
+
+/** Ids with a `live` or `pin` and no `new`: their create has returned. */
+export function isConfirmed(claims: readonly Claim[], owner: string, id: string): boolean {
+  const states = own(claims, owner)
+    .filter((claim) => claim.id === id)
+    .map((claim) => claim.state);
+  return !states.includes("new") && (states.includes("live") || states.includes("pin"));
+}
+
+/**
+ * Which artifacts a create may adopt instead of building, best first. None when the user asked for a rebuild: the
+ * fingerprint is that of a live claim of this very resource, and nothing moved.
+ */
+export function findAdoptable(
+  claims: readonly Claim[],
+  owner: string,
+  fingerprint: string,
+  moved: boolean,
+): string[] {
+  const fitting = claims.filter((claim) => claim.fingerprint === fingerprint);
+  const asksForRebuild = !moved && own(fitting, owner).some((claim) => isConfirmed(claims, owner, claim.id));
+  if (asksForRebuild) return [];
+  const ranked = [...fitting].sort(
+    (a, b) => Number(b.owner === owner) - Number(a.owner === owner) || sequenceOf(b.id) - sequenceOf(a.id),
+  );
+  return [...new Set(ranked.map((claim) => claim.artifactId))];
+}
+
+/** What a finished create drops: own creates before it that never returned. */
+export function listUnreturned(claims: readonly Claim[], owner: string, id: string): Claim[] {
+  return own(claims, owner).filter(
+    (claim) =>
+      sequenceOf(claim.id) < sequenceOf(id) && !isConfirmed(claims, owner, claim.id) && claim.state === "new",
+  );
+}
+
+/**
+ * What `delete(id)` drops, in order. Destroyed: everything of this resource but what is retained, its own id last, so
+ * that a cut leaves the mark by which the next try finds the rest. Replaced: only its own.
+ */
+export function listDropped(
+  claims: readonly Claim[],
+  owner: string,
+  id: string,
+  checkedInThisRun: boolean,
+): Claim[] {
+  const mine = own(claims, owner);
+  const ofId = mine.filter((claim) => claim.id === id && claim.state !== "gone");
+  const hasNewer = mine.some(
+    (claim) => sequenceOf(claim.id) > sequenceOf(id) && isConfirmed(claims, owner, claim.id),
+  );
+  if (hasNewer || checkedInThisRun) return ofId;
+  const others = mine.filter((claim) => claim.id !== id && claim.state !== "pin" && claim.state !== "gone");
+  return [...others, ...ofId];
+}
+
+/** What anybody may collect: unwanted artifacts that were in use, and creates that were abandoned. */
+export function listCollectable(claims: readonly Claim[], nowMs: number): Claim[] {
+  return claims.filter(
+    (claim) =>
+      claim.state === "gone" || (claim.state === "new" && sequenceOf(claim.id) < nowMs - ABANDONED_AFTER_MS),
+  );
+}
+
+function own(claims: readonly Claim[], owner: string): Claim[] {
+  return claims.filter((claim) => claim.owner === owner);
+}
+
+function sequenceOf(id: string): number {
+  return Number(id.split("-")[0]);
+}
+
+function sanitizePart(name: string): string {
+  const text = name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 60)
+    .replace(/-+$/, "");
+  return text || "x";
+}

@@ -1,0 +1,108 @@
+import * as fs from "node:fs/promises";
+import * as os from "node:os";
+import * as path from "node:path";
+import { describeError } from "./errors";
+import type { BuildLog, Log } from "./log";
+import { throwIfAborted } from "./retry";
+
+/** Undos share what is left after an interrupt: about five seconds. */
+const UNDO_DEADLINE_MS = 4000;
+
+/** What a unit may use. The only object that is passed around. */
+export interface BuildContext {
+  readonly buildId: string;
+  /** The resource's name. */
+  readonly name: string;
+  /** The platform, e.g. "docker". */
+  readonly platform: string;
+  /** The program's folder: relative paths in options start here. */
+  readonly cwd: string;
+  /** Aborted when the user cancels, or the build's time is over. */
+  readonly signal: AbortSignal;
+  readonly log: Log;
+  /** A folder of this build's own, removed at its end. */
+  readonly tempDir: string;
+  /** The values of the resource's `secrets`. */
+  readonly secrets: Readonly<Record<string, string>>;
+  /** A secret was interpolated into the units' options: their texts and output are shown nowhere. */
+  readonly hideCommands: boolean;
+  /** Runs one step of the build, shown and timed. */
+  step<T>(title: string, run: () => Promise<T>): Promise<T>;
+  /**
+   * Registers an undo; undos run last-first, on success too unless `when` is "failure"; with "unless-kept" not
+   * after a failure of a build whose machine is to be kept (`onError: "abort"`). Call it on the line after the
+   * id is known, before waiting for anything. An undo gets a signal of its own: the build's may already be aborted.
+   */
+  defer(title: string, undo: (signal: AbortSignal) => Promise<void>, when?: UndoTime): void;
+}
+
+export type UndoTime = "always" | "failure" | "unless-kept";
+
+export interface ContextOptions {
+  buildId: string;
+  name: string;
+  platform: string;
+  cwd: string;
+  signal: AbortSignal;
+  log: BuildLog;
+  secrets: Record<string, string>;
+  hideCommands: boolean;
+  /** Keep the machine after a failure; a cancel removes it all the same. */
+  keepOnFailure?: boolean;
+  /** How many steps the display counts to. */
+  steps: number;
+}
+
+/** Runs `work` with a context of its own; its undos and its folder are gone when this returns. */
+export async function withContext<T>(
+  options: ContextOptions,
+  work: (context: BuildContext) => Promise<T>,
+): Promise<T> {
+  const { log } = options;
+  const undos: { title: string; undo: (signal: AbortSignal) => Promise<void>; when: UndoTime }[] = [];
+  const tempDir = await fs.mkdtemp(path.join(os.tmpdir(), `kiln-${options.buildId}-`));
+  let step = 0;
+  const context: BuildContext = {
+    ...options,
+    tempDir,
+    async step(title, run) {
+      throwIfAborted(options.signal);
+      const startedAt = Date.now();
+      log.startStep(++step, Math.max(step, options.steps), title);
+      try {
+        const result = await run();
+        log.endStep(title, Date.now() - startedAt);
+        return result;
+      } catch (error) {
+        log.endStep(title, Date.now() - startedAt, describeError(error));
+        throw error;
+      }
+    },
+    defer(title, undo, when = "always") {
+      undos.push({ title, undo, when });
+    },
+  };
+  let failed = true;
+  try {
+    const result = await work(context);
+    failed = false;
+    return result;
+  } finally {
+    for (const { title, undo, when } of undos.reverse()) {
+      const kept = failed && options.keepOnFailure && !options.signal.aborted;
+      if (when === "always" || (when === "failure" ? failed : !kept)) await runUndo(log, title, undo);
+    }
+    await fs.rm(tempDir, { recursive: true, force: true });
+  }
+}
+
+/** An undo never throws: what it could not do is said, and the rest is undone. */
+async function runUndo(log: Log, title: string, undo: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  const startedAt = Date.now();
+  try {
+    await undo(AbortSignal.timeout(UNDO_DEADLINE_MS));
+    log.info(`${title} (${Date.now() - startedAt}ms)`);
+  } catch (error) {
+    log.warn(`${title} failed: ${describeError(error)}. It is tried again at the start of the next build.`);
+  }
+}

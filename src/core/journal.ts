@@ -1,0 +1,116 @@
+/**
+ * What a build is about to make, written down before it is made, so that what a killed one left can be found. A file
+ * per build; it goes when the build has cleaned up behind itself.
+ */
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { stateFolder } from "./folders";
+
+export interface JournalEntry {
+  buildId: string;
+  /** The process that builds: an entry is swept only when it is dead. */
+  owner: ProcessIdentity;
+  urn: string;
+  platform: string;
+  /** Where the build runs, e.g. the Docker engine's address and its id. */
+  endpoint: string;
+  engineId: string;
+  /** The build machine's name; it is swept only if it has exactly this name. */
+  machine: string;
+  /** The mark that the finished artifact gets. */
+  claim?: { owner: string; tag: string };
+  /** What post-processors are about to make. */
+  made: string[];
+  /** Kept for inspection (`onError: "abort"`) until then, in milliseconds since 1970. */
+  keepUntilMs?: number;
+}
+
+export interface ProcessIdentity {
+  /** Host, boot and process namespace: a pid means nothing outside of them. */
+  machine: string;
+  pid: number;
+  startedAt: string;
+}
+
+function journalFolder(): string {
+  return path.join(stateFolder(), "journal");
+}
+
+/** Written to the disk before this returns. */
+export function writeJournal(entry: JournalEntry): void {
+  const folder = journalFolder();
+  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const file = path.join(folder, `${entry.buildId}.json`);
+  const draft = `${file}.${process.pid}.draft`;
+  fs.writeFileSync(draft, JSON.stringify(entry), { mode: 0o600, flush: true } as fs.WriteFileOptions);
+  fs.renameSync(draft, file);
+}
+
+export function removeJournal(buildId: string): void {
+  fs.rmSync(path.join(journalFolder(), `${buildId}.json`), { force: true });
+}
+
+/** Entries of this machine whose process is dead and which nobody wants to look at any more. */
+export function listDeadEntries(nowMs = Date.now()): JournalEntry[] {
+  return readEntries().filter(
+    (entry) => isDead(entry.owner) && (entry.keepUntilMs === undefined || entry.keepUntilMs < nowMs),
+  );
+}
+
+function readEntries(): JournalEntry[] {
+  const folder = journalFolder();
+  if (!fs.existsSync(folder)) return [];
+  return fs
+    .readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .flatMap((name) => {
+      const text = readIfThere(path.join(folder, name));
+      return text === undefined ? [] : [JSON.parse(text) as JournalEntry];
+    });
+}
+
+/** Another process may sweep at the same time. */
+function readIfThere(file: string): string | undefined {
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+export function identifyProcess(): ProcessIdentity {
+  return { machine: identifyMachine(), pid: process.pid, startedAt: startOf(process.pid) ?? "" };
+}
+
+/** A process of another machine is never called dead: it cannot be asked. */
+function isDead(owner: ProcessIdentity): boolean {
+  const [host, boot] = owner.machine.split("|");
+  const [ownHost, ownBoot] = identifyMachine().split("|");
+  if (host !== ownHost) return false;
+  if (boot !== ownBoot) return true;
+  if (owner.machine !== identifyMachine()) return false;
+  return startOf(owner.pid) !== owner.startedAt;
+}
+
+function identifyMachine(): string {
+  const boot = readIfThere("/proc/sys/kernel/random/boot_id")?.trim() ?? "";
+  const namespace = process.platform === "linux" ? fs.readlinkSync("/proc/self/ns/pid") : "";
+  return [os.hostname(), boot, namespace].join("|");
+}
+
+/** Something that a second process of the same number would not share; undefined if there is no such process. */
+function startOf(pid: number): string | undefined {
+  if (process.platform === "linux") {
+    const stat = readIfThere(`/proc/${pid}/stat`);
+    const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields?.[0] === "Z" ? undefined : fields?.[19];
+  }
+  try {
+    process.kill(pid, 0);
+    return "alive";
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM" ? "alive" : undefined;
+  }
+}

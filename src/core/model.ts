@@ -1,0 +1,112 @@
+/**
+ * The vocabulary on one screen. A build is a function from options to a JSON artifact: a builder makes a machine,
+ * has it provisioned through a communicator, and captures it; post-processors turn the artifact into further ones.
+ */
+import type { BuildContext } from "./context";
+
+export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+
+/** What a build made. Plain JSON: it is kept in state, and must mean the same in a year. */
+export interface Artifact {
+  kind: string;
+  id: string;
+  /** Paths relative to the program's folder. */
+  files?: string[];
+  data: { [key: string]: Json };
+}
+
+/** Makes a machine, has it provisioned, captures it. */
+export interface Builder<A extends Artifact = Artifact> {
+  build(context: BuildContext, provisioning: Provisioning): Promise<A>;
+}
+
+/** The provisioners of one build, as its builder sees them. */
+export interface Provisioning {
+  readonly steps: readonly ProvisioningStep[];
+  /** Runs the steps in order. */
+  run(communicator: Communicator): Promise<void>;
+}
+
+export interface ProvisioningStep {
+  readonly title: string;
+}
+
+export interface ExecOptions {
+  signal: AbortSignal;
+  /** Reaches the command by its environment, never by its command line. */
+  environment?: Record<string, string>;
+  stdin?: Buffer | string;
+  onOutput?: (chunk: Buffer) => void;
+}
+
+export interface ExecResult {
+  exitCode: number;
+}
+
+/** A connection to the machine being built. */
+export interface Communicator {
+  readonly os: "unix" | "windows";
+  /** Waits until the machine can be reached again, after a reboot that a step asked for. */
+  reconnect(signal: AbortSignal): Promise<void>;
+  /** Runs a command line in the machine's shell. Resolves for every exit code; rejects only if the connection is lost (`ConnectionLostError`) or aborted. */
+  exec(command: string, options: ExecOptions): Promise<ExecResult>;
+  /** Sends files. `remote` is taken literally, or as a folder if it ends in "/". */
+  upload(local: LocalSource, remote: string, signal: AbortSignal): Promise<void>;
+  /** Fetches a file or, with `folder`, a folder's contents. */
+  download(remote: string, local: string, options: { folder: boolean; signal: AbortSignal }): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What an upload sends: a path with the rules of what it leaves out, or text made here. */
+export type LocalSource = { path: string; ignore?: readonly string[] } | { content: Buffer; mode: number };
+
+/** Changes the machine. */
+export interface Provisioner {
+  provision(context: BuildContext, communicator: Communicator): Promise<void>;
+}
+
+/** Makes something of an artifact: another name, a file, an entry in a list. */
+export interface PostProcessor {
+  process(context: BuildContext, input: Artifact): Promise<PostProcessed>;
+}
+
+export interface PostProcessed {
+  /** What the next post-processor of the sequence gets. */
+  artifact: Artifact;
+  /** Everything that this post-processor made and its removal must undo, as `scheme:rest`: `file:dist/app.tar`, `docker-tag:app:1.0`. */
+  made: string[];
+  /** The input's files are not needed any more (`keepInput: false`). */
+  consumesInput?: boolean;
+}
+
+/** A zod schema. No public type names zod: every user's compiler would have to read all of its types. */
+export interface OptionsSchema<Options> {
+  readonly _output: Options;
+}
+
+/** How one kind of unit comes from its options. */
+export interface Definition<Options, Unit, Connection = unknown> {
+  readonly type: string;
+  readonly schema: OptionsSchema<Options>;
+  /** One line for the display, without secrets. */
+  title(options: Options): string;
+  /** Local paths whose contents belong to the fingerprint. */
+  sources(options: Options): { path: string; ignore?: readonly string[] }[];
+  /** Names of the image's `secrets` that it uses. */
+  secretNames?(options: Options): string[];
+  /** Options that hold local paths: absolute ones are made relative, and the text of none enters the fingerprint (the contents do). */
+  readonly pathOptions?: readonly (keyof Options & string)[];
+  /** What of a source's path shapes the result, e.g. the name that it gets in the machine. */
+  nameSources?(options: Options): string[];
+  /** What a post-processor of these options will make: see `PostProcessed.made`. */
+  planMade?(options: Options, context: { name: string; platform: string }): string[];
+  /** Options that say how to run, not what comes out: they are left out of the fingerprint. */
+  readonly notIdentity?: readonly (keyof Options & string)[];
+  create(options: Options, connection: Connection): Unit;
+}
+
+/** A unit as the user's program sends it: its type and its options. */
+export interface UnitOptions {
+  type: string;
+  [option: string]: unknown;
+}

@@ -1,0 +1,92 @@
+import type { Claim } from "./claims";
+import type { Artifact, Builder, Definition, Json, OptionsSchema, PostProcessor, UnitOptions } from "./model";
+
+/** What every image resource takes; the engine reads these, a platform reads the rest. */
+export interface CommonOptions {
+  provisioners?: UnitOptions[];
+  postProcessors?: UnitOptions[] | UnitOptions[][];
+  secrets?: Record<string, string>;
+  triggers?: Record<string, string>;
+  buildTimeout?: string;
+  onError?: "cleanup" | "abort";
+}
+
+/** Values for dependents, by output name. */
+export type Outputs = { [name: string]: Json };
+
+/** One platform: what the provider must know to make its images and to look after them. */
+export interface Platform<Options extends CommonOptions = CommonOptions> {
+  /** Ends the type token, e.g. "docker:Image". For ever. */
+  readonly type: string;
+  /** For scripts, e.g. "docker". Packer's builder type. */
+  readonly name: string;
+  readonly schema: OptionsSchema<Options>;
+  /** Post-processors beside the platform-neutral ones. */
+  readonly postProcessors: readonly { unitType: string; load: () => Definition<never, unknown, never> }[];
+  /** Top-level options with credentials: never shown, never in outputs. */
+  readonly credentialOptions: readonly string[];
+  /** Outputs that `create` gives. */
+  readonly outputNames: readonly string[];
+  /** How many steps a build has beside its provisioners. */
+  readonly ownSteps: number;
+  /** What of the options shapes the artifact, beside provisioners and triggers; normalised, undefined where not set. */
+  identify(options: Options): { [key: string]: Json | undefined };
+  /** Something that changes when the source does, where the user wants to follow it (`pull: "always"`). */
+  resolveBase?(options: Options, signal: AbortSignal): Promise<string | undefined>;
+  /** Reaches the place where the images are. `recorded` is where they were made: another place is an error of the caller's to judge. */
+  connect(
+    options: Partial<Options>,
+    limits: { timeoutMs?: number; signal: AbortSignal },
+  ): Promise<Site<Options>>;
+  /** What dependents get. */
+  describeOutputs(artifact: Artifact, results: readonly Artifact[]): Outputs;
+  /** The same as far as the options tell, before there is an artifact. */
+  predictOutputs(options: Options): Outputs;
+  /** Changes that no rebuild follows but that need the resource made anew, e.g. another engine. */
+  listReplacing(before: Partial<Options>, after: Partial<Options>): string[];
+  /** Options whose change must reach the state, by an update. */
+  readonly updateOptions: readonly (keyof Options & string)[];
+}
+
+/** Where artifacts live: a Docker engine, a region of a cloud. Already gone is success everywhere; what cannot be told throws. */
+export interface Site<Options> {
+  readonly address: string;
+  /** The place's own id, whatever its address. */
+  readId(signal: AbortSignal): Promise<string>;
+
+  listClaims(signal: AbortSignal): Promise<Claim[]>;
+  putClaim(claim: Claim, signal: AbortSignal): Promise<void>;
+  /** What uses the artifact, if that is why it stays. */
+  dropClaim(claim: Claim, signal: AbortSignal): Promise<string | undefined>;
+  collect(signal: AbortSignal): Promise<void>;
+
+  createBuilder(options: Options, base: string | undefined, claim: Omit<Claim, "artifactId">): Builder;
+  /** An existing artifact as `build` would have returned it, if it is there and fits the options. */
+  findArtifact(artifactId: string, options: Options, signal: AbortSignal): Promise<Artifact | undefined>;
+  /** More outputs that are known of an existing artifact without asking what post-processors did. */
+  predictFound(artifact: Artifact, options: Options): Outputs;
+  /** Fetches the artifact back to where post-processors can work on it, if it lives elsewhere too. */
+  restore(artifact: Artifact, results: readonly Artifact[], signal: AbortSignal): Promise<boolean>;
+  /** "here", "elsewhere" (in its registry), "gone". */
+  locate(
+    artifact: Artifact,
+    results: readonly Artifact[],
+    signal: AbortSignal,
+  ): Promise<"here" | "elsewhere" | "gone">;
+  /** Undoes what a post-processor made, if it is still of this artifact. */
+  undo(
+    made: string,
+    artifact: Artifact,
+    options: { deleteRemote: boolean; signal: AbortSignal },
+  ): Promise<void>;
+  /** Removes files and the like of an artifact that has no claims. */
+  destroy(artifact: Artifact, cwd: string, signal: AbortSignal): Promise<void>;
+
+  nameMachine(buildId: string): string;
+  /** Removes what a dead build left. */
+  removeMachine(name: string, signal: AbortSignal): Promise<void>;
+  /** How to reach and how to remove a machine that was kept after a failure. */
+  explainKept(name: string): string;
+}
+
+export type PostProcessorDefinition = Definition<unknown, PostProcessor, Site<CommonOptions>>;

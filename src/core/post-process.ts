@@ -1,0 +1,99 @@
+/** Runs the sequences of post-processors: each starts from the builder's artifact, inside one each gets what the one before made. */
+import { hashShort } from "./fingerprint";
+import type { Artifact, Json, PostProcessor } from "./model";
+import type { BuildContext } from "./context";
+import { throwIfAborted } from "./retry";
+
+export interface PostProcessorStep {
+  type: string;
+  title: string;
+  /** Its options and the contents of its sources. */
+  identity: Json;
+  postProcessor: PostProcessor;
+}
+
+/** What one post-processor did, as kept in state. */
+export interface PostProcessRecord {
+  /** Its options, sources and input: as long as it is the same, nothing is run again. */
+  key: string;
+  type: string;
+  artifact: Artifact;
+  /** See `PostProcessed.made`. */
+  made: string[];
+  /** The files were given up by the next of the sequence: if that one must run again, so must this. */
+  consumed?: boolean;
+}
+
+export interface PostProcessResult {
+  records: PostProcessRecord[];
+  /** A failure ends its sequence; the others are still run. */
+  failures: unknown[];
+}
+
+export async function runPostProcessors(
+  context: BuildContext,
+  artifact: Artifact,
+  sequences: readonly (readonly PostProcessorStep[])[],
+  previous: readonly PostProcessRecord[],
+  removeFiles: (made: readonly string[]) => Promise<void>,
+): Promise<PostProcessResult> {
+  const result: PostProcessResult = { records: [], failures: [] };
+  for (const sequence of sequences) {
+    try {
+      await runSequence(context, artifact, sequence, previous, removeFiles, result.records);
+    } catch (error) {
+      throwIfAborted(context.signal);
+      result.failures.push(error);
+    }
+  }
+  return result;
+}
+
+async function runSequence(
+  context: BuildContext,
+  start: Artifact,
+  sequence: readonly PostProcessorStep[],
+  previous: readonly PostProcessRecord[],
+  removeFiles: (made: readonly string[]) => Promise<void>,
+  records: PostProcessRecord[],
+): Promise<void> {
+  const keys = computeKeys(start, sequence);
+  const known = keys.map((key) => previous.find((record) => record.key === key));
+  let firstToRun = known.indexOf(undefined);
+  if (firstToRun < 0) firstToRun = sequence.length;
+  while (firstToRun > 0 && firstToRun < sequence.length && known[firstToRun - 1]?.consumed) firstToRun--;
+
+  let input = start;
+  for (const [index, step] of sequence.entries()) {
+    const record = index < firstToRun ? known[index] : undefined;
+    if (record) {
+      records.push(record);
+      input = record.artifact;
+      continue;
+    }
+    const done = await context.step(step.title, () => step.postProcessor.process(context, input));
+    const before = index > 0 ? records.at(-1) : undefined;
+    records.push({ key: keys[index] ?? "", type: step.type, artifact: done.artifact, made: done.made });
+    if (done.consumesInput && before) {
+      before.consumed = true;
+      await removeFiles(before.made.filter((made) => !done.made.includes(made)));
+      before.made = before.made.filter((made) => done.made.includes(made) || !made.startsWith("file:"));
+    }
+    input = done.artifact;
+  }
+}
+
+function computeKeys(start: Artifact, sequence: readonly PostProcessorStep[]): string[] {
+  const keys: string[] = [];
+  for (const step of sequence) keys.push(hashShort([keys.at(-1) ?? start.id, step.type, step.identity]));
+  return keys;
+}
+
+/** What earlier runs made and the present ones did not. */
+export function listStale(
+  previous: readonly PostProcessRecord[],
+  now: readonly PostProcessRecord[],
+): string[] {
+  const wanted = new Set(now.flatMap((record) => record.made));
+  return [...new Set(previous.flatMap((record) => record.made))].filter((made) => !wanted.has(made));
+}

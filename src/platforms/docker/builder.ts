@@ -1,0 +1,223 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { createHash } from "node:crypto";
+import { pipeline } from "node:stream/promises";
+import type { BuildContext } from "../../core/context";
+import type { Artifact, Builder, Provisioning } from "../../core/model";
+import { DockerCommunicator } from "./communicator";
+import type { DockerDriver, ImageConfig, ImageDetails } from "./driver";
+import type { DockerImageOptions } from "./options";
+
+/** Ends at once when it is killed, and waits for ever otherwise; needs only a shell. */
+const SLEEPER = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"];
+
+export interface DockerArtifact extends Artifact {
+  kind: "docker-image" | "docker-export" | "none";
+  data: {
+    sourceImageId: string;
+    sizeBytes: number;
+    platform: string;
+  };
+}
+
+export interface DockerBuilderOptions {
+  driver: DockerDriver;
+  options: DockerImageOptions;
+  /** The registry's digest of the source, where the fingerprint stands on one. */
+  baseDigest?: string;
+  /** The name that the image is committed to. */
+  repository: string;
+  tag: string;
+}
+
+/** The build container's name: the journal holds it too, and both must agree before anything is swept. */
+export function nameContainer(buildId: string): string {
+  return `kiln-${buildId}`;
+}
+
+/** How many steps a build has beside its provisioners: finding the source, capturing the result. */
+export const OWN_STEPS = 2;
+
+export class DockerBuilder implements Builder<DockerArtifact> {
+  constructor(private readonly setup: DockerBuilderOptions) {}
+
+  async build(context: BuildContext, provisioning: Provisioning): Promise<DockerArtifact> {
+    const { options } = this.setup;
+    const source = await context.step(`source: ${options.image}`, () => findSource(context, this.setup));
+    const container = await createContainer(context, this.setup, source);
+    const communicator = connect(context, this.setup, source, container);
+    await provisioning.run(communicator);
+    if (options.discard) return { kind: "none", id: "", data: describe(source, 0) };
+    if (options.exportPath)
+      return context.step(`export: ${options.exportPath}`, () =>
+        exportFiles(context, this.setup, source, container),
+      );
+    return context.step("commit", () => commit(context, this.setup, source, container));
+  }
+}
+
+async function findSource(context: BuildContext, build: DockerBuilderOptions): Promise<ImageDetails> {
+  const { driver, options } = build;
+  const { signal, log } = context;
+  const reference = build.baseDigest
+    ? `${options.image.replace(/(:[^/]*)?(@.*)?$/, "")}@${build.baseDigest}`
+    : options.image;
+  const present = await driver.findImage(reference, signal);
+  const policy = options.pull ?? "missing";
+  if (present && fitsPlatform(present, options.platform)) return present;
+  if (policy === "never") {
+    throw new Error(
+      `Looking for the source image ${reference}: the engine at ${driver.address} ${present ? `has it for ${platformOf(present)} only` : "does not have it"}, and \`pull\` is "never"`,
+    );
+  }
+  log.info(`pulling ${reference}`);
+  await driver.pullImage(reference, options.platform, (text) => log.progress(text), signal);
+  const pulled = await driver.findImage(reference, signal);
+  if (!pulled)
+    throw new Error(`Pulling ${reference}: the engine says it is done, but does not have the image`);
+  if (!fitsPlatform(pulled, options.platform))
+    throw new Error(`Pulling ${reference} for ${options.platform}: the registry gave ${platformOf(pulled)}`);
+  return pulled;
+}
+
+function platformOf(image: ImageDetails): string {
+  return [image.os, image.architecture, image.variant].filter((part) => part !== "").join("/");
+}
+
+export function fitsPlatform(image: ImageDetails, platform: string | undefined): boolean {
+  if (platform === undefined) return true;
+  const [os, architecture, variant] = platform.split("/");
+  return (
+    image.os === os &&
+    image.architecture === architecture &&
+    (variant === undefined || image.variant === "" || image.variant === variant)
+  );
+}
+
+async function createContainer(
+  context: BuildContext,
+  build: DockerBuilderOptions,
+  source: ImageDetails,
+): Promise<string> {
+  const { driver, options } = build;
+  const name = nameContainer(context.buildId);
+  // By name, and before it is made: an answer that never comes must not leave a container behind.
+  context.defer(
+    `removing container ${name}`,
+    (signal) => driver.removeContainer(name, signal),
+    "unless-kept",
+  );
+  const container = {
+    name,
+    image: source.id,
+    platform: options.platform,
+    entrypoint: SLEEPER,
+    hostConfig: {
+      Binds: options.volumes?.map((volume) =>
+        volume.startsWith(".")
+          ? path.resolve(context.cwd, volume.split(":")[0] ?? "") + volume.slice(volume.indexOf(":"))
+          : volume,
+      ),
+      Devices: options.devices?.map(parseDevice),
+      Tmpfs: options.tmpfs && Object.fromEntries(options.tmpfs.map((mount) => splitOnce(mount))),
+      Privileged: options.privileged,
+      CapAdd: options.capAdd,
+      CapDrop: options.capDrop,
+      NetworkMode: options.network,
+    },
+  };
+  return driver.createContainer(container, context.signal);
+}
+
+function parseDevice(device: string): Record<string, string> {
+  const [onHost = "", inContainer = onHost, permissions = "rwm"] = device.split(":");
+  return { PathOnHost: onHost, PathInContainer: inContainer, CgroupPermissions: permissions };
+}
+
+function splitOnce(mount: string): [string, string] {
+  const at = mount.indexOf(":");
+  return at < 0 ? [mount, ""] : [mount.slice(0, at), mount.slice(at + 1)];
+}
+
+function connect(
+  context: BuildContext,
+  build: DockerBuilderOptions,
+  source: ImageDetails,
+  container: string,
+): DockerCommunicator {
+  const { driver, options } = build;
+  return new DockerCommunicator({
+    driver,
+    container,
+    cwd: context.cwd,
+    user: options.user ?? "",
+    imageUser: source.config.User ?? "",
+    environment: options.environment ?? {},
+  });
+}
+
+async function commit(
+  context: BuildContext,
+  build: DockerBuilderOptions,
+  source: ImageDetails,
+  container: string,
+): Promise<DockerArtifact> {
+  const { driver, options, repository, tag } = build;
+  const id = await driver.commitContainer(
+    {
+      container,
+      repository,
+      tag,
+      config: sourceConfig(source.config),
+      changes: options.changes ?? [],
+      author: options.author,
+      comment: options.message,
+    },
+    context.signal,
+  );
+  const image = await driver.findImage(id, context.signal);
+  return { kind: "docker-image", id, data: describe(source, image?.sizeBytes ?? 0) };
+}
+
+/** An empty list instead of nothing: nothing would be filled up with the sleeper of the build's container. */
+function sourceConfig(config: ImageConfig): ImageConfig {
+  return { ...config, Entrypoint: config["Entrypoint"] ?? [], Cmd: config["Cmd"] ?? [] };
+}
+
+async function exportFiles(
+  context: BuildContext,
+  build: DockerBuilderOptions,
+  source: ImageDetails,
+  container: string,
+): Promise<DockerArtifact> {
+  const exportPath = build.options.exportPath ?? "";
+  const target = path.resolve(context.cwd, exportPath);
+  const draft = `${target}.${context.buildId}.draft`;
+  await fs.promises.mkdir(path.dirname(target), { recursive: true });
+  context.defer(`removing ${draft}`, () => fs.promises.rm(draft, { force: true }), "failure");
+  const hash = createHash("sha256");
+  let sizeBytes = 0;
+  await pipeline(
+    await build.driver.exportContainer(container, context.signal),
+    async function* (chunks: AsyncIterable<Buffer>) {
+      for await (const chunk of chunks) {
+        hash.update(chunk);
+        sizeBytes += chunk.length;
+        yield chunk;
+      }
+    },
+    fs.createWriteStream(draft),
+    { signal: context.signal },
+  );
+  await fs.promises.rename(draft, target);
+  return {
+    kind: "docker-export",
+    id: `sha256:${hash.digest("hex")}`,
+    files: [exportPath],
+    data: describe(source, sizeBytes),
+  };
+}
+
+function describe(source: ImageDetails, sizeBytes: number): DockerArtifact["data"] {
+  return { sourceImageId: source.id, sizeBytes, platform: platformOf(source) };
+}

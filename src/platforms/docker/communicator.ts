@@ -1,0 +1,163 @@
+import {
+  packContent,
+  packSource,
+  unpackFile,
+  unpackFolder,
+  type ArchiveOwner,
+  type ArchiveTarget,
+} from "../../communicators/archive";
+import { ConnectionLostError, TimeoutError } from "../../core/errors";
+import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../../core/model";
+import type { DockerDriver } from "./driver";
+import { EngineError } from "./engine-error";
+
+export interface CommunicatorOptions {
+  driver: DockerDriver;
+  container: string;
+  /** The program's folder. */
+  cwd: string;
+  /** User of the commands; "" is the image's own. */
+  user: string;
+  /** The image's own user, "" for root. */
+  imageUser: string;
+  environment: Record<string, string>;
+}
+
+/** Talks to the build's container. It is started when the first command needs it: files alone do not. */
+export class DockerCommunicator implements Communicator {
+  readonly os = "unix";
+  private started = false;
+  private owner: ArchiveOwner | undefined;
+  private commands = 0;
+
+  constructor(private readonly options: CommunicatorOptions) {}
+
+  async reconnect(signal: AbortSignal): Promise<void> {
+    const { driver, container } = this.options;
+    await driver.startContainer(container, signal);
+  }
+
+  async exec(command: string, options: ExecOptions): Promise<ExecResult> {
+    const { driver, container, user } = this.options;
+    await this.start(options.signal);
+    const marker = `KILN_STEP=${++this.commands}`;
+    const environment = Object.entries({ ...this.options.environment, ...options.environment }).map(
+      ([name, value]) => `${name}=${value}`,
+    );
+    try {
+      const exitCode = await driver.runCommand(container, {
+        argv: ["/bin/sh", "-c", command],
+        user,
+        environment: [...environment, marker],
+        stdin: options.stdin,
+        onOutput: options.onOutput,
+        signal: options.signal,
+      });
+      return { exitCode };
+    } catch (error) {
+      // The step may be tried again: what is left of it must not run beside the next try.
+      if (options.signal.aborted && options.signal.reason instanceof TimeoutError)
+        await this.killMarked(marker);
+      else if (error instanceof EngineError && !(await this.isRunning(options.signal))) {
+        throw new ConnectionLostError("the container stopped while a command ran in it", { cause: error });
+      }
+      throw error;
+    }
+  }
+
+  async upload(local: LocalSource, remote: string, signal: AbortSignal): Promise<void> {
+    const { driver, container, cwd } = this.options;
+    const isFolder = remote.endsWith("/");
+    const folder = isFolder ? remote.replace(/\/+$/, "") || "/" : dirname(remote);
+    const { base, missing } = await this.findBase(folder, signal);
+    const target: ArchiveTarget = {
+      newFolders: missing.map((_, index) => missing.slice(0, index + 1).join("/")),
+      path: [...missing, ...(isFolder ? [] : [basename(remote)])].join("/"),
+      owner: await this.findOwner(signal),
+    };
+    const archive =
+      "content" in local
+        ? packContent(local.content, local.mode, target)
+        : await packSource(local, cwd, target, signal);
+    await driver.putArchive(container, base, archive, signal);
+  }
+
+  async download(
+    remote: string,
+    local: string,
+    options: { folder: boolean; signal: AbortSignal },
+  ): Promise<void> {
+    const { driver, container } = this.options;
+    const archive = await driver.getArchive(container, remote, options.signal);
+    await (options.folder ? unpackFolder(archive, local) : unpackFile(archive, local));
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  private async start(signal: AbortSignal): Promise<void> {
+    if (this.started) return;
+    await this.options.driver.startContainer(this.options.container, signal);
+    this.started = true;
+  }
+
+  private async isRunning(signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return true;
+    return (await this.options.driver.findContainer(this.options.container, signal))?.running ?? false;
+  }
+
+  /** The deepest folder on the way that exists; an entry for one that does would reset its mode and owner. */
+  private async findBase(folder: string, signal: AbortSignal): Promise<{ base: string; missing: string[] }> {
+    const missing: string[] = [];
+    let base = folder;
+    while (base !== "/" && !(await this.options.driver.findPath(this.options.container, base, signal))) {
+      missing.unshift(basename(base));
+      base = dirname(base);
+    }
+    return { base, missing };
+  }
+
+  /** What is uploaded belongs to whom the steps run as. */
+  private async findOwner(signal: AbortSignal): Promise<ArchiveOwner> {
+    if (this.owner) return this.owner;
+    const user = this.options.user || this.options.imageUser;
+    const numeric = /^(\d+)(?::(\d+))?$/.exec(user);
+    if (user === "" || user === "root") this.owner = { uid: 0, gid: 0 };
+    else if (numeric?.[2] !== undefined) this.owner = { uid: Number(numeric[1]), gid: Number(numeric[2]) };
+    else this.owner = await this.askOwner(user, signal);
+    return this.owner;
+  }
+
+  private async askOwner(user: string, signal: AbortSignal): Promise<ArchiveOwner> {
+    const output: Buffer[] = [];
+    const { exitCode } = await this.exec("id -u && id -g", {
+      signal,
+      onOutput: (chunk) => output.push(chunk),
+    });
+    const [uid, gid] = Buffer.concat(output).toString().trim().split("\n").map(Number);
+    if (exitCode !== 0 || uid === undefined || gid === undefined || Number.isNaN(uid + gid)) {
+      throw new Error(
+        `Asking the container for the numbers of user "${user}": \`id\` failed. Use a number (uid:gid) instead`,
+      );
+    }
+    return { uid, gid };
+  }
+
+  private async killMarked(marker: string): Promise<void> {
+    const command = `for p in /proc/[0-9]*; do grep -qs '${marker}' $p/environ && kill -9 \${p#/proc/}; done; true`;
+    await this.options.driver.runCommand(this.options.container, {
+      argv: ["/bin/sh", "-c", command],
+      environment: [],
+      signal: AbortSignal.timeout(5000),
+    });
+  }
+}
+
+function dirname(path: string): string {
+  return path.slice(0, Math.max(path.lastIndexOf("/"), 0)) || "/";
+}
+
+function basename(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1);
+}

@@ -1,0 +1,100 @@
+import type { Readable } from "node:stream";
+
+/** An image's configuration as the engine tells it; passed back unchanged on commit. */
+export type ImageConfig = Record<string, unknown> & { User?: string; Env?: string[] | null };
+
+export interface ImageDetails {
+  id: string;
+  os: string;
+  architecture: string;
+  variant: string;
+  /** Id of the image that it was committed on, "" if the engine does not tell. */
+  parent: string;
+  sizeBytes: number;
+  tags: string[];
+  /** `repository@sha256:…` for each registry that it was pulled from or pushed to. */
+  digests: string[];
+  config: ImageConfig;
+}
+
+export interface ContainerOptions {
+  name: string;
+  image: string;
+  platform?: string;
+  entrypoint: string[];
+  hostConfig: Record<string, unknown>;
+}
+
+export interface ContainerDetails {
+  id: string;
+  name: string;
+  running: boolean;
+  exitCode: number;
+}
+
+export interface CommandOptions {
+  argv: string[];
+  user?: string;
+  environment: string[];
+  stdin?: Buffer | string;
+  onOutput?: (chunk: Buffer) => void;
+  signal: AbortSignal;
+}
+
+export interface PathDetails {
+  name: string;
+  isFolder: boolean;
+  linkTarget: string;
+}
+
+/** Why an untag did not happen. */
+export interface InUse {
+  inUseBy: string;
+}
+
+export interface CommitOptions {
+  container: string;
+  repository: string;
+  tag: string;
+  config: ImageConfig;
+  changes: string[];
+  author?: string;
+  comment?: string;
+}
+
+export type OnProgress = (text: string) => void;
+
+/** The calls to a Docker engine that the platform makes. Not found is a value; everything else that fails throws. */
+export interface DockerDriver {
+  /** For messages and for the journal, e.g. `unix:///var/run/docker.sock`. */
+  readonly address: string;
+  /** The engine's own id: the same engine may be reached by several addresses. */
+  readEngineId(signal: AbortSignal): Promise<string>;
+  findImage(reference: string, signal: AbortSignal): Promise<ImageDetails | undefined>;
+  /** Pairs of image id and tag, for tags that fit the pattern. */
+  listTags(pattern: string, signal: AbortSignal): Promise<{ imageId: string; tag: string }[]>;
+  pullImage(
+    reference: string,
+    platform: string | undefined,
+    onProgress: OnProgress,
+    signal: AbortSignal,
+  ): Promise<void>;
+  tagImage(image: string, repository: string, tag: string, signal: AbortSignal): Promise<void>;
+  /** Removes one name, never by image id and never forced: the image goes with its last name, unless something uses it. */
+  untagImage(reference: string, signal: AbortSignal): Promise<"untagged" | "missing" | InUse>;
+  /** The digest that the registry gave. */
+  pushImage(repository: string, tag: string, onProgress: OnProgress, signal: AbortSignal): Promise<string>;
+  saveImages(references: string[], signal: AbortSignal): Promise<Readable>;
+
+  createContainer(options: ContainerOptions, signal: AbortSignal): Promise<string>;
+  startContainer(id: string, signal: AbortSignal): Promise<void>;
+  findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;
+  /** With its anonymous volumes; already gone is success. */
+  removeContainer(id: string, signal: AbortSignal): Promise<void>;
+  runCommand(container: string, options: CommandOptions): Promise<number>;
+  findPath(container: string, path: string, signal: AbortSignal): Promise<PathDetails | undefined>;
+  putArchive(container: string, folder: string, archive: Readable, signal: AbortSignal): Promise<void>;
+  getArchive(container: string, path: string, signal: AbortSignal): Promise<Readable>;
+  exportContainer(container: string, signal: AbortSignal): Promise<Readable>;
+  commitContainer(options: CommitOptions, signal: AbortSignal): Promise<string>;
+}

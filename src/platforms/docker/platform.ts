@@ -1,0 +1,100 @@
+/**
+ * Docker images. Needs a Docker engine (or Podman's socket) that can be reached; makes one container per build, which it
+ * removes; leaves an image, its claim (a tag `kiln.local/…`) and what post-processors make.
+ */
+import type { Artifact, Json, UnitOptions } from "../../core/model";
+import type { Outputs, Platform } from "../../core/platform";
+import { OWN_STEPS } from "./builder";
+import { findCredentials } from "./credentials";
+import { findEndpoint } from "./endpoint";
+import { connectEngine } from "./engine";
+import { EngineDriver } from "./engine-driver";
+import { dockerImageSchema, type DockerImageOptions } from "./options";
+import { push, save, tag } from "./post-processors";
+import { formatReference, parseReference } from "./reference";
+import { readPinned, readReferences } from "./references";
+import { findManifest } from "./registry";
+import { DockerSite } from "./site";
+import { listReferences, type TagOptions } from "./tag";
+
+export const platform: Platform<DockerImageOptions> = {
+  type: "docker:Image",
+  name: "docker",
+  schema: dockerImageSchema,
+  postProcessors: [tag, push, save],
+  credentialOptions: ["secrets", "registryAuth"],
+  outputNames: [
+    "imageId", "reference", "references", "digest", "pinnedReference", "sourceImageId", "sizeBytes",
+  ], // prettier-ignore
+  ownSteps: OWN_STEPS,
+  identify,
+  resolveBase,
+  async connect(options, { signal, timeoutMs }) {
+    const endpoint = findEndpoint({ host: options.host });
+    const registryAuth = options.registryAuth ?? [];
+    return new DockerSite(
+      new EngineDriver(await connectEngine(endpoint, { signal, timeoutMs }), registryAuth),
+      registryAuth,
+    );
+  },
+  describeOutputs,
+  predictOutputs(options) {
+    const references = listTagged(options);
+    return { references, reference: references[0] ?? "" };
+  },
+  listReplacing: (before, after) => ((before.host ?? "") === (after.host ?? "") ? [] : ["host"]),
+  updateOptions: ["deleteFromRegistry"],
+};
+
+function identify(options: DockerImageOptions): { [key: string]: Json | undefined } {
+  const shaping = [
+    "platform", "user", "environment", "volumes", "devices", "tmpfs", "privileged", "capAdd", "capDrop", "network",
+    "changes", "author", "message", "exportPath", "discard",
+  ] as const; // prettier-ignore
+  return {
+    image: normalizeSource(options.image),
+    ...Object.fromEntries(shaping.map((name) => [name, options[name] as Json | undefined])),
+  };
+}
+
+/** One image, one spelling: `python` is `docker.io/library/python:latest`. */
+function normalizeSource(image: string): string {
+  if (/^(sha256:)?[0-9a-f]{64}$/.test(image)) return image;
+  const reference = parseReference(image);
+  return formatReference(reference.tag || reference.digest ? reference : { ...reference, tag: "latest" });
+}
+
+/** Only `pull: "always"` follows its source: with the others a moved tag is no change. */
+async function resolveBase(options: DockerImageOptions, signal: AbortSignal): Promise<string | undefined> {
+  if (options.pull !== "always") return undefined;
+  const reference = parseReference(normalizeSource(options.image));
+  const credentials = await findCredentials(reference.domain, { explicit: options.registryAuth });
+  const found = await findManifest(reference, { credentials, signal, platform: options.platform });
+  if (!found) throw new Error(`Looking up ${options.image}: its registry does not have it`);
+  return found.digest;
+}
+
+function listTagged(options: DockerImageOptions): string[] {
+  const units = (options.postProcessors ?? []).flat() as UnitOptions[];
+  return [
+    ...new Set(
+      units
+        .filter(({ type }) => type === tag.unitType)
+        .flatMap((unit) => listReferences(unit as unknown as TagOptions)),
+    ),
+  ];
+}
+
+function describeOutputs(artifact: Artifact, results: readonly Artifact[]): Outputs {
+  const references = [...new Set(results.flatMap(readReferences))];
+  const pinned = [...new Set(results.flatMap(readPinned))];
+  return {
+    imageId: artifact.kind === "docker-image" ? artifact.id : "",
+    reference: references[0] ?? "",
+    references,
+    digest: pinned[0]?.split("@")[1] ?? "",
+    pinnedReference: pinned[0] ?? "",
+    sourceImageId: artifact.data["sourceImageId"] ?? "",
+    sizeBytes: artifact.data["sizeBytes"] ?? 0,
+  };
+}

@@ -1,0 +1,122 @@
+import * as fs from "node:fs/promises";
+import * as path from "node:path";
+import { z } from "zod";
+import type { BuildContext } from "../core/context";
+import type { Artifact, Definition, PostProcessor } from "../core/model";
+import { optionsSchema, schemaOf } from "../core/schema";
+import { retryFor } from "../core/retry";
+
+const LOCK_WAIT_MS = 10_000;
+const LOCK_INTERVAL_MS = 100;
+
+/** Options of `kiln.manifest`. Same as Packer's `manifest`, and the file has the same form; the entry goes when its image does. */
+export interface ManifestOptions {
+  /** Default: `packer-manifest.json`. */
+  output?: string;
+  /** Write the files' names without their folders. Default: false. */
+  stripPath?: boolean;
+  /** Leave out `build_time`. Default: false. */
+  stripTime?: boolean;
+  /** Any values, written as `custom_data`. */
+  customData?: Record<string, string>;
+}
+
+interface ManifestFile {
+  builds: { packer_run_uuid: string; [key: string]: unknown }[];
+  last_run_uuid: string;
+}
+
+const schema = schemaOf<ManifestOptions>()(
+  optionsSchema({
+    output: z.string().min(1).optional(),
+    stripPath: z.boolean().optional(),
+    stripTime: z.boolean().optional(),
+    customData: z.record(z.string(), z.string()).optional(),
+  }),
+);
+
+export const definition: Definition<ManifestOptions, PostProcessor> = {
+  type: "manifest",
+  schema,
+  title: (options) => `manifest: ${options.output ?? "packer-manifest.json"}`,
+  sources: () => [],
+  create: (options) => ({
+    async process(context, input) {
+      const output = options.output ?? "packer-manifest.json";
+      const entry = await describeBuild(context, input, options);
+      await changeManifest(path.resolve(context.cwd, output), context.signal, (manifest) => ({
+        builds: [...manifest.builds, entry],
+        last_run_uuid: context.buildId,
+      }));
+      return { artifact: input, made: [`manifest:${context.buildId}:${output}`] };
+    },
+  }),
+};
+
+async function describeBuild(
+  context: BuildContext,
+  input: Artifact,
+  options: ManifestOptions,
+): Promise<ManifestFile["builds"][number]> {
+  const files = (input.files ?? []).map(async (file) => ({
+    name: options.stripPath ? path.basename(file) : file,
+    size: (await fs.stat(path.resolve(context.cwd, file))).size,
+  }));
+  return {
+    name: context.name,
+    builder_type: context.platform,
+    ...(options.stripTime ? {} : { build_time: Math.floor(Date.now() / 1000) }),
+    files: files.length === 0 ? null : await Promise.all(files),
+    artifact_id: input.id,
+    packer_run_uuid: context.buildId,
+    custom_data: options.customData ?? null,
+  };
+}
+
+/** Takes an entry out again, and the file with its last entry. `made` is what `process` noted. */
+export async function removeFromManifest(made: string, cwd: string, signal: AbortSignal): Promise<void> {
+  const [buildId = "", ...rest] = made.split(":");
+  const file = path.resolve(cwd, rest.join(":"));
+  const exists = await fs.access(file).then(
+    () => true,
+    () => false,
+  );
+  if (!exists) return;
+  await changeManifest(file, signal, (manifest) => ({
+    ...manifest,
+    builds: manifest.builds.filter((build) => build.packer_run_uuid !== buildId),
+  }));
+}
+
+/** Several builds of one run may write at once, in this process and in others. */
+async function changeManifest(
+  file: string,
+  signal: AbortSignal,
+  change: (manifest: ManifestFile) => ManifestFile,
+): Promise<void> {
+  const lock = `${file}.lock`;
+  await fs.mkdir(path.dirname(file), { recursive: true });
+  const isTaken = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "EEXIST";
+  await retryFor(LOCK_WAIT_MS, LOCK_INTERVAL_MS, signal, isTaken, () =>
+    fs.writeFile(lock, String(process.pid), { flag: "wx" }),
+  );
+  try {
+    const manifest = change(await readManifest(file));
+    if (manifest.builds.length === 0) return await fs.rm(file, { force: true });
+    await fs.writeFile(`${file}.draft`, `${JSON.stringify(manifest, null, 2)}\n`);
+    await fs.rename(`${file}.draft`, file);
+  } finally {
+    await fs.rm(lock, { force: true });
+  }
+}
+
+async function readManifest(file: string): Promise<ManifestFile> {
+  try {
+    return JSON.parse(await fs.readFile(file, "utf8")) as ManifestFile;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { builds: [], last_run_uuid: "" };
+    throw new Error(`Reading the manifest ${file}: ${(error as Error).message}. Repair or remove it`, {
+      cause: error,
+    });
+  }
+}

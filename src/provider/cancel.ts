@@ -1,0 +1,65 @@
+/**
+ * How the user's Ctrl-C reaches a build. The engine sends a Cancel call, which the host of dynamic providers answers
+ * without telling anybody; it is seen on its way in. The engine's death shows at the end of standard input.
+ */
+import { setMaxListeners } from "node:events";
+import { CancelledError } from "../core/errors";
+
+const CANCEL_PATH = "/pulumirpc.ResourceProvider/Cancel";
+
+interface StreamServer {
+  constructor: { name: string };
+  prependListener(
+    event: "stream",
+    listener: (stream: unknown, headers: Record<string, string>) => void,
+  ): void;
+}
+
+const controller = new AbortController();
+setMaxListeners(0, controller.signal);
+let running = 0;
+let watching = false;
+
+/** Aborted when the user cancels, or the engine is gone. Runs `work` so that a signal to this process waits for its undos. */
+export async function cancellable<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  watch();
+  running++;
+  try {
+    return await work(controller.signal);
+  } finally {
+    running--;
+    if (running === 0 && exitWanted) process.exit(1);
+  }
+}
+
+let exitWanted = false;
+
+function watch(): void {
+  if (watching) return;
+  watching = true;
+  watchCancelCalls();
+  // Cancel and SIGINT come at the end of every run too: with nothing running the process ends at once, as it would have.
+  for (const signal of ["SIGINT", "SIGTERM"] as const)
+    process.on(signal, () => stop(`stopped by ${signal}`, running === 0));
+  process.stdin
+    .on("end", () => stop("Pulumi's engine has ended", false))
+    .on("error", () => stop("Pulumi's engine has ended", false));
+  process.stdin.resume();
+  process.stdin.unref?.();
+  process.stdout.on("error", () => undefined); // nobody reads any more
+}
+
+function stop(reason: string, exitNow: boolean): void {
+  if (exitNow) process.exit(0);
+  exitWanted = reason.includes("ended") || reason.includes("SIG");
+  controller.abort(new CancelledError(reason));
+}
+
+function watchCancelCalls(): void {
+  const handles = (process as unknown as { _getActiveHandles(): StreamServer[] })._getActiveHandles();
+  for (const server of handles.filter((handle) => handle.constructor.name === "Http2Server")) {
+    server.prependListener("stream", (_stream, headers) => {
+      if (headers[":path"] === CANCEL_PATH) controller.abort(new CancelledError("cancelled"));
+    });
+  }
+}

@@ -1,0 +1,233 @@
+import { randomBytes } from "node:crypto";
+import { findAdoptable, formatOwner } from "../core/claims";
+import { describeError, ValidationError, type Problem } from "../core/errors";
+import { computeFingerprint, hashShort } from "../core/fingerprint";
+import type { Json, UnitOptions } from "../core/model";
+import type { CommonOptions, Outputs, Platform } from "../core/platform";
+import { containsUnknown, UNKNOWN, validate } from "../core/schema";
+import { SHORTEST_SECRET } from "../core/redact";
+import { cutTrees, hashSources, SourceProblems, type SourceTree } from "../core/source-tree";
+import { logOf } from "./engine-log";
+import { recall, type ResourceMemory } from "./memory";
+import { requirePlatform } from "./platforms";
+import { previewSite } from "./sites";
+import { COMPUTED, type Inputs } from "./state";
+import { findMissingSecrets, identifyUnit, listSources, readUnits, relativizeUnit, type Unit } from "./units";
+
+const BASE_DEADLINE_MS = 2000;
+
+/** Validates, hashes the sources, and predicts what dependents use. Never fails because an engine or registry does not answer. */
+export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<Inputs> {
+  const platform = requirePlatform(news.__kiln.type);
+  const options = readOptions(platform, news);
+  const units = readUnits(platform, options);
+  const all = [...units.provisioners, ...units.sequences.flat()];
+  for (const unit of all) relativizeUnit(unit, process.cwd());
+  const problems = [
+    ...validateOptions(platform, options, news.__kiln.secretOptions),
+    ...hideSecretValues(units.problems, news.__kiln.secretOptions),
+    ...findMissingSecrets(all, options.secrets),
+  ];
+  const trees = problems.length === 0 ? await readSources(all, problems) : undefined;
+  if (!trees) throw new ValidationError(problems);
+  warnAboutShortSecrets(news, options);
+
+  const baseDigest = await findBase(platform, options, olds, news);
+  const provisioners = units.provisioners.map((unit) => identifyUnit(unit, trees.get(unit) ?? []));
+  const postProcessing = units.sequences.map((sequence) =>
+    sequence.map((unit) => identifyUnit(unit, trees.get(unit) ?? [])),
+  );
+  const identity = {
+    ...platform.identify(options),
+    triggers: options.triggers as Json | undefined,
+    provisioners,
+    base: baseDigest,
+  };
+  // One that comes in was kept by `ignoreChanges`: the user has frozen the image.
+  const fingerprint =
+    news.fingerprint ?? (containsUnknown(identity) ? UNKNOWN : computeFingerprint(identity));
+
+  const memory = remember(olds, news, fingerprint);
+  memory.planned = listPlanned(platform, news, units.sequences);
+  return {
+    ...options,
+    ...putBack(options, units),
+    ...(containsUnknown(options.postProcessors) ? {} : platform.predictOutputs(options)),
+    ...(await predict(platform, options, olds, news, fingerprint, memory)),
+    fingerprint,
+    contents:
+      news.contents ??
+      cutTrees(
+        units.provisioners
+          .flatMap((unit) => trees.get(unit) ?? [])
+          .map((tree) => ({ name: tree.path, tree })),
+      ),
+    ...(baseDigest === undefined ? {} : { baseDigest }),
+    __kiln: { ...news.__kiln, lineage: memory.lineage, postProcessing: hashShort(postProcessing as Json) },
+    __provider: news.__provider,
+  };
+}
+
+/** The user's own options: what is computed, or hidden, or not set is left out. */
+export function readOptions(platform: Platform, inputs: Partial<Inputs>): CommonOptions {
+  const computed = new Set([...COMPUTED, ...platform.outputNames, "__kiln", "__provider", "__state"]);
+  return Object.fromEntries(
+    Object.entries(inputs).filter(
+      ([name, value]) => !computed.has(name) && value !== undefined && value !== null,
+    ),
+  );
+}
+
+/** Relative paths are what the state gets. A list with something unknown in it stays as it came. */
+function putBack(
+  options: CommonOptions,
+  units: { provisioners: Unit[]; sequences: Unit[][] },
+): Partial<CommonOptions> {
+  const plain = (unit: Unit): UnitOptions => ({ type: unit.definition.type, ...unit.options });
+  const changed: Partial<CommonOptions> = {};
+  if (options.provisioners?.length === units.provisioners.length)
+    changed.provisioners = units.provisioners.map(plain);
+  const [first = []] = units.sequences;
+  const lists = options.postProcessors;
+  if (!Array.isArray(lists) || containsUnknown(lists)) return changed;
+  changed.postProcessors = lists.some(Array.isArray)
+    ? units.sequences.map((sequence) => sequence.map(plain))
+    : first.map(plain);
+  return changed;
+}
+
+function validateOptions(
+  platform: Platform,
+  options: CommonOptions,
+  secretOptions: readonly string[],
+): Problem[] {
+  const hidden = new Set([...platform.credentialOptions, ...secretOptions]);
+  const isHidden = (problem: Problem): boolean => hidden.has(/^\w+/.exec(problem.path)?.[0] ?? "");
+  const shown = validate(platform.schema, options).filter((problem) => !isHidden(problem));
+  return [...shown, ...validate(platform.schema, options, { hideValues: true }).filter(isHidden)];
+}
+
+function hideSecretValues(problems: Problem[], secretOptions: readonly string[]): Problem[] {
+  return problems.map((problem) =>
+    secretOptions.includes(/^\w+/.exec(problem.path)?.[0] ?? "")
+      ? { ...problem, reason: problem.reason.replace(/, got .*$/s, "") }
+      : problem,
+  );
+}
+
+/** The trees of each unit's sources; undefined, and problems added, if some cannot be read. */
+async function readSources(
+  units: readonly Unit[],
+  problems: Problem[],
+): Promise<Map<Unit, SourceTree[]> | undefined> {
+  const trees = new Map<Unit, SourceTree[]>();
+  for (const unit of units) {
+    try {
+      trees.set(unit, await hashSources(listSources(unit), { cwd: process.cwd() }));
+    } catch (error) {
+      if (!(error instanceof SourceProblems)) throw error;
+      problems.push(
+        ...error.problems.map(({ path, reason }) => ({
+          path: "",
+          reason: `${path} (a source of ${unit.at.join(".")}) ${reason}`,
+        })),
+      );
+    }
+  }
+  return problems.length === 0 ? trees : undefined;
+}
+
+function warnAboutShortSecrets(news: Inputs, options: CommonOptions): void {
+  const log = logOf(news.__kiln.urn);
+  for (const [name, value] of Object.entries(options.secrets ?? {})) {
+    if (value !== UNKNOWN && value.length < SHORTEST_SECRET)
+      log.warnOnce(
+        `the secret ${name} is shorter than ${SHORTEST_SECRET} characters: it cannot be masked in logs`,
+      );
+  }
+  const interpolated = news.__kiln.secretOptions.filter(
+    (name) => name === "provisioners" || name === "postProcessors",
+  );
+  if (interpolated.length > 0) {
+    log.warnOnce(
+      `${interpolated.join(" and ")} hold a secret value: their commands and output are not shown, and differences are not readable. Put it into \`secrets\` and name it in \`secretEnvironment\``,
+    );
+  }
+}
+
+/** What it knew stays, if the registry does not answer: an outage is no change. */
+async function findBase(
+  platform: Platform,
+  options: CommonOptions,
+  olds: Partial<Inputs>,
+  news: Inputs,
+): Promise<string | undefined> {
+  if (!platform.resolveBase || containsUnknown(options)) return undefined;
+  try {
+    return await platform.resolveBase(options, AbortSignal.timeout(BASE_DEADLINE_MS));
+  } catch (error) {
+    logOf(news.__kiln.urn).warnOnce(`whether the source has changed cannot be told: ${describeError(error)}`);
+    return olds.baseDigest;
+  }
+}
+
+function remember(olds: Partial<Inputs>, news: Inputs, fingerprint: string): ResourceMemory {
+  const memory = recall(news.__kiln.urn);
+  // A replacement checks a second time, without the old inputs: the first time knew more.
+  if (olds.fingerprint !== undefined || !memory.checked) memory.moved = olds.fingerprint !== fingerprint;
+  memory.checked = true;
+  memory.lineage = olds.__kiln?.lineage ?? memory.lineage ?? randomBytes(4).toString("hex");
+  return memory;
+}
+
+function listPlanned(platform: Platform, news: Inputs, sequences: readonly Unit[][]): string[] {
+  const context = { name: nameOf(news.__kiln.urn), platform: platform.name };
+  return sequences
+    .flat()
+    .filter(({ options }) => !containsUnknown(options))
+    .flatMap((unit) => unit.definition.planMade?.(unit.options, context) ?? []);
+}
+
+/** The last part of a URN. */
+export function nameOf(urn: string): string {
+  return urn.split("::").at(-1) ?? urn;
+}
+
+/** An image that exists already is known in the preview; without that, a mere new tag would preview a replacement of everything downstream. */
+async function predict(
+  platform: Platform,
+  options: CommonOptions,
+  olds: Partial<Inputs>,
+  news: Inputs,
+  fingerprint: string,
+  memory: ResourceMemory,
+): Promise<Outputs> {
+  if (fingerprint === UNKNOWN) return {};
+  // The second check of a replacement that the user asked for: what exists is what is to be replaced.
+  if (olds.fingerprint === undefined && !memory.moved) return {};
+  const known = olds.fingerprint === fingerprint ? pickOutputs(platform, olds) : {};
+  const site = await previewSite(platform, options, news.__kiln.urn);
+  if (!site) return known;
+  const { claims } = site;
+  const owner = formatOwner(news.__kiln.project, news.__kiln.stack, news.__kiln.urn, memory.lineage ?? "");
+  try {
+    for (const artifactId of findAdoptable(claims, owner, fingerprint, true)) {
+      const artifact = await site.site.findArtifact(
+        artifactId,
+        options,
+        AbortSignal.timeout(BASE_DEADLINE_MS),
+      );
+      if (artifact) return site.site.predictFound(artifact, options);
+    }
+  } catch (error) {
+    logOf(news.__kiln.urn).warnOnce(`which images exist cannot be told: ${describeError(error)}`);
+  }
+  return known;
+}
+
+function pickOutputs(platform: Platform, olds: Partial<Inputs>): Outputs {
+  const names = [...platform.outputNames, "artifactId"];
+  return Object.fromEntries(
+    names.filter((name) => olds[name] !== undefined).map((name) => [name, olds[name] as Json]),
+  );
+}

@@ -1,0 +1,222 @@
+import {
+  createClaimId,
+  findAdoptable,
+  formatClaimTag,
+  formatOwner,
+  listUnreturned,
+  type Claim,
+} from "../core/claims";
+import { runBuild } from "../core/build";
+import type { BuildContext } from "../core/context";
+import { describeError } from "../core/errors";
+import { identifyProcess, removeJournal, writeJournal, type JournalEntry } from "../core/journal";
+import type { Artifact } from "../core/model";
+import type { PostProcessRecord } from "../core/post-process";
+import { listStale } from "../core/post-process";
+import { hashSources } from "../core/source-tree";
+import { dropWithWarning } from "./drop";
+import { logOf } from "./engine-log";
+import { removeMade } from "./made";
+import { recall } from "./memory";
+import { postProcess, runOperation, type Operation } from "./operation";
+import type { Built, Inputs, State } from "./state";
+import { sweepMachines, sweepRemains } from "./sweep";
+import { identifyUnit, listSources, toProvisionerStep } from "./units";
+
+const KEPT_MACHINE_MS = 24 * 3_600_000;
+
+/** Adopts the image of this fingerprint if there is one, else builds it; then runs the post-processors. */
+export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }> {
+  return runOperation(inputs, async (operation) => {
+    const { site, signal, platform, buildId } = operation;
+    await sweepMachines(operation);
+    const owner = ownerOf(inputs);
+    const claims = await site.listClaims(signal);
+    const id = createClaimId(claims, owner, Date.now());
+    const claim = { owner, fingerprint: inputs.fingerprint ?? "", id, state: "new" } as const;
+    const journal = openJournal(operation, claim);
+    return operation.run(platform.ownSteps + operation.units.provisioners.length, async (context) => {
+      context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
+      const artifact =
+        (await adopt(operation, claims, claim)) ?? (await build(operation, context, claim, journal));
+      const result = await postProcess(operation, context, artifact, []);
+      const state = describeState(operation, artifact, result.records, buildId);
+      await confirm(operation, claim, artifact);
+      if (result.failures.length > 0) throw incomplete(id, state, result.failures, context.log.file);
+      return { id, outs: state };
+    });
+  });
+}
+
+export function ownerOf(inputs: Inputs): string {
+  const { project, stack, urn, lineage = "" } = inputs.__kiln;
+  return formatOwner(project, stack, urn, lineage);
+}
+
+/** Written before anything is made, so that whatever moment the process dies at, the next build knows where to look. */
+function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): JournalEntry {
+  const { site, inputs, platform, engineId, buildId } = operation;
+  const entry: JournalEntry = {
+    buildId,
+    owner: identifyProcess(),
+    urn: inputs.__kiln.urn,
+    platform: platform.type,
+    endpoint: site.address,
+    engineId,
+    machine: site.nameMachine(buildId),
+    claim: { owner: claim.owner, tag: formatClaimTag(claim) },
+    made: recall(inputs.__kiln.urn).planned,
+  };
+  writeJournal(entry);
+  return entry;
+}
+
+/** The last undo: the entry stays as long as the machine does. */
+async function closeJournal(operation: Operation, journal: JournalEntry, signal: AbortSignal): Promise<void> {
+  await operation.site.removeMachine(journal.machine, signal);
+  removeJournal(journal.buildId);
+}
+
+/** An image of this fingerprint, whoever made it: a build that was cut after its commit, another resource or stack. */
+async function adopt(
+  operation: Operation,
+  claims: readonly Claim[],
+  claim: Omit<Claim, "artifactId">,
+): Promise<Artifact | undefined> {
+  const { site, options, signal, inputs } = operation;
+  const { moved } = recall(inputs.__kiln.urn);
+  for (const artifactId of findAdoptable(claims, claim.owner, claim.fingerprint, moved)) {
+    const artifact = await site.findArtifact(artifactId, options, signal);
+    if (!artifact) continue;
+    await site.putClaim({ ...claim, artifactId }, signal);
+    logOf(inputs.__kiln.urn).info(`found: ${artifactId.slice(0, 19)} has this fingerprint; nothing to build`);
+    return artifact;
+  }
+  return undefined;
+}
+
+async function build(
+  operation: Operation,
+  context: BuildContext,
+  claim: Omit<Claim, "artifactId">,
+  journal: JournalEntry,
+): Promise<Artifact> {
+  const { site, options, inputs, units, hideText, signal } = operation;
+  const builder = site.createBuilder(options, inputs.baseDigest, claim);
+  const steps = units.provisioners.map((unit) => toProvisionerStep(unit, site, hideText));
+  const before = await identifySources(operation, context);
+  try {
+    const artifact = await runBuild(context, builder, steps);
+    await requireUnchangedSources(operation, context, before, { ...claim, artifactId: artifact.id });
+    return artifact;
+  } catch (error) {
+    if (options.onError !== "abort" || signal.aborted) throw error;
+    writeJournal({ ...journal, keepUntilMs: Date.now() + KEPT_MACHINE_MS });
+    throw new Error(`${describeError(error)}\n${site.explainKept(journal.machine)}`, { cause: error });
+  }
+}
+
+async function identifySources(operation: Operation, context: BuildContext): Promise<string> {
+  const identities = [];
+  for (const unit of operation.units.provisioners) {
+    const trees = await hashSources(listSources(unit), { cwd: context.cwd, signal: context.signal });
+    identities.push(identifyUnit(unit, trees));
+  }
+  return JSON.stringify(identities);
+}
+
+/** A source that changed while it was used would give the image a fingerprint that lies. */
+async function requireUnchangedSources(
+  operation: Operation,
+  context: BuildContext,
+  before: string,
+  claim: Claim,
+): Promise<void> {
+  if ((await identifySources(operation, context)) === before) return;
+  if (claim.artifactId !== "") await operation.site.dropClaim(claim, context.signal);
+  throw new Error(
+    "The sources changed while the image was built from them. Run again when nothing writes to them",
+  );
+}
+
+/** From here on the image is in state: it is claimed as such, and what earlier tries of this resource left goes. */
+async function confirm(
+  operation: Operation,
+  claim: Omit<Claim, "artifactId">,
+  artifact: Artifact,
+): Promise<void> {
+  const { site, inputs } = operation;
+  // To the end, even if the user has cancelled meanwhile: these are a few quick calls.
+  const signal = AbortSignal.timeout(10_000);
+  if (artifact.kind !== "none" && (await isClaimable(operation, artifact, signal))) {
+    const mine = { ...claim, artifactId: artifact.id };
+    const claims = await site.listClaims(signal);
+    await site.putClaim({ ...mine, state: inputs.__kiln.retain ? "pin" : "live" }, signal);
+    for (const old of listUnreturned(claims, claim.owner, claim.id))
+      await dropWithWarning(site, old, inputs.__kiln.urn, signal);
+    await site.dropClaim(mine, signal);
+  }
+  await sweepRemains({ ...operation, signal });
+  await site.collect(signal);
+}
+
+/** Files have no claims. */
+async function isClaimable(operation: Operation, artifact: Artifact, signal: AbortSignal): Promise<boolean> {
+  return (
+    (artifact.files ?? []).length === 0 &&
+    (await operation.site.findArtifact(artifact.id, operation.options, signal)) !== undefined
+  );
+}
+
+export function describeState(
+  operation: Operation,
+  artifact: Artifact,
+  records: PostProcessRecord[],
+  buildId: string,
+): State {
+  const { inputs, platform, site, engineId } = operation;
+  const results = records.map((record) => record.artifact);
+  const built: Built = { artifact, records, owner: ownerOf(inputs), endpoint: site.address, engineId };
+  const kept = Object.fromEntries(
+    Object.entries(inputs).filter(([name]) => !platform.credentialOptions.includes(name)),
+  );
+  return {
+    ...(kept as Inputs),
+    ...platform.describeOutputs(artifact, results),
+    fingerprint: inputs.fingerprint ?? "",
+    buildId,
+    artifactId: artifact.id,
+    artifacts: [artifact, ...results],
+    __kiln: { ...inputs.__kiln, built },
+  };
+}
+
+/** Tells the engine to keep what was made although something after it failed; the next `up` finishes it. */
+export function incomplete(id: string, state: State, failures: readonly unknown[], logFile: string): Error {
+  const reasons = failures.map(
+    (failure) =>
+      `${describeError(failure)}\nThe image is kept; the next \`pulumi up\` goes on from here. Log: ${logFile}`,
+  );
+  return Object.assign(new Error(reasons.join("\n")), {
+    id,
+    properties: { ...state, incomplete: true },
+    reasons,
+  });
+}
+
+/** What a changed list of post-processors no longer makes. */
+export async function undoStale(
+  operation: Operation,
+  artifact: Artifact,
+  previous: readonly PostProcessRecord[],
+  now: readonly PostProcessRecord[],
+): Promise<void> {
+  const deleteRemote = operation.inputs["deleteFromRegistry"] === true;
+  await removeMade(listStale(previous, now), {
+    site: operation.site,
+    artifact,
+    cwd: process.cwd(),
+    deleteRemote,
+    signal: operation.signal,
+  });
+}

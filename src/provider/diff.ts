@@ -1,0 +1,99 @@
+import { containsUnknown, UNKNOWN } from "../core/schema";
+import { readOptions } from "./check";
+import { flushLog, logOf } from "./engine-log";
+import { recall } from "./memory";
+import { requirePlatform } from "./platforms";
+import type { Inputs, State } from "./state";
+
+export interface DiffAnswer {
+  changes?: boolean;
+  replaces?: string[];
+}
+
+const LISTED_CHANGES = 8;
+/** Options that shape no image: their change is no reason for a rebuild. */
+const NO_REASON = new Set([
+  "postProcessors",
+  "buildTimeout",
+  "onError",
+  "pull",
+  "host",
+  "deleteFromRegistry",
+]);
+
+/**
+ * Where `changes` is left out the engine compares the inputs itself, and so names just the files and options that differ;
+ * `true` would make it print everything.
+ */
+export async function diffImage(_id: string, olds: State, news: Inputs): Promise<DiffAnswer> {
+  const platform = requirePlatform(news.__kiln.type);
+  const before = readOptions(platform, olds);
+  const after = readOptions(platform, news);
+  if (news.fingerprint === UNKNOWN) return { replaces: ["fingerprint"] };
+  if (news.fingerprint !== olds.fingerprint) {
+    logOf(news.__kiln.urn).info(`rebuild: ${listReasons(olds, news, before as never, after as never)}`);
+    await flushLog();
+    return { replaces: ["fingerprint"] };
+  }
+  const replaces = platform.listReplacing(before, after);
+  if (replaces.length > 0) {
+    recall(news.__kiln.urn).moved = true;
+    return { replaces };
+  }
+  if (olds.incomplete) return { changes: true };
+  const isUpdate =
+    containsUnknown(after.postProcessors) ||
+    news.__kiln.postProcessing !== olds.__kiln.postProcessing ||
+    news.__kiln.retain !== olds.__kiln.retain ||
+    platform.updateOptions.some(
+      (name) => JSON.stringify((before as never)[name]) !== JSON.stringify((after as never)[name]),
+    );
+  return isUpdate ? {} : { changes: false };
+}
+
+/** `~app/main.py +app/new.py ~environment.MODE` */
+function listReasons(
+  olds: State,
+  news: Inputs,
+  before: Record<string, unknown>,
+  after: Record<string, unknown>,
+): string {
+  const files = compareMaps(olds.contents ?? {}, news.contents ?? {});
+  const options = [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .filter((name) => !NO_REASON.has(name) && !news.__kiln.secretOptions.includes(name))
+    .flatMap((name) => compareValues(name, before[name], after[name]));
+  const base = olds.baseDigest === news.baseDigest ? [] : ["~base image"];
+  const all = [...files, ...options, ...base];
+  if (all.length === 0) return "an option that holds a secret";
+  const more = all.length > LISTED_CHANGES ? ` (+${all.length - LISTED_CHANGES} more)` : "";
+  return all.slice(0, LISTED_CHANGES).join(" ") + more;
+}
+
+function compareMaps(before: Record<string, string>, after: Record<string, string>): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
+  return names.flatMap((name) => {
+    if (before[name] === undefined) return [`+${name}`];
+    if (after[name] === undefined) return [`-${name}`];
+    return before[name] === after[name] ? [] : [`~${name}`];
+  });
+}
+
+/** The deepest places that differ; a list of another length as a whole. */
+function compareValues(at: string, before: unknown, after: unknown): string[] {
+  if (JSON.stringify(before) === JSON.stringify(after)) return [];
+  if (before === undefined) return [`+${at}`];
+  if (after === undefined) return [`-${at}`];
+  if (Array.isArray(before) && Array.isArray(after)) {
+    if (before.length !== after.length || before.every((item) => typeof item === "string")) return [`~${at}`];
+    return before.flatMap((item, index) => compareValues(`${at}[${index}]`, item, after[index]));
+  }
+  if (isMap(before) && isMap(after)) {
+    const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+    return names.flatMap((name) => compareValues(`${at}.${name}`, before[name], after[name]));
+  }
+  return [`~${at}`];
+}
+
+function isMap(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

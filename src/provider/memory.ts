@@ -1,0 +1,27 @@
+/**
+ * What one run of the engine knows of a resource, from one call to the next. A call gets little: whether `delete` means
+ * "replaced", or `create` "build it again", shows only in what came before.
+ */
+export interface ResourceMemory {
+  /** `check` ran: the program declares the resource, so a delete is the end of an old one. */
+  checked: boolean;
+  /** The last known inputs had another fingerprint, or there were none. */
+  moved: boolean;
+  lineage?: string;
+  /** What the present options make: an old resource's delete must leave it. */
+  planned: string[];
+}
+
+// On the global object: the provider's text in each resource may load a module of its own.
+const key = Symbol.for("pulumi-kiln.memory");
+const holder = globalThis as { [key]?: Map<string, ResourceMemory> };
+const memories = (holder[key] ??= new Map<string, ResourceMemory>());
+
+export function recall(urn: string): ResourceMemory {
+  let memory = memories.get(urn);
+  if (!memory) {
+    memory = { checked: false, moved: true, planned: [] };
+    memories.set(urn, memory);
+  }
+  return memory;
+}

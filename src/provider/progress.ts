@@ -1,0 +1,63 @@
+import * as fs from "node:fs";
+import { formatDuration } from "../core/duration";
+import type { Watcher } from "../core/log";
+import { logOf } from "./engine-log";
+
+const REFRESH_MS = 400;
+const DETAIL_LENGTH = 60;
+
+/** Shows a build in its resource's row: live on a terminal, one line per step elsewhere. */
+export class BuildProgress implements Watcher {
+  private readonly log;
+  private readonly live = isInteractive();
+  private latest: Parameters<Watcher["update"]>[0] | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private toldStep = 0;
+
+  constructor(urn: string) {
+    this.log = logOf(urn);
+    if (this.live) this.timer = setInterval(() => this.show(), REFRESH_MS).unref();
+  }
+
+  update(status: Parameters<Watcher["update"]>[0]): void {
+    this.latest = status;
+    if (status.step === this.toldStep) return;
+    this.toldStep = status.step;
+    if (this.live) this.show();
+    else this.log.info(`step ${status.step} of ${status.steps}: ${status.title}`);
+  }
+
+  warn(text: string): void {
+    this.log.warn(text);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+
+  private show(): void {
+    if (!this.latest) return;
+    const { step, steps, title, startedAt, detail } = this.latest;
+    const elapsed = formatDuration(Math.floor((Date.now() - startedAt) / 1000) * 1000 || 0)
+      .replace(/\.0s$/, "s")
+      .replace("0ms", "0s");
+    const shortened = detail.length > DETAIL_LENGTH ? `${detail.slice(0, DETAIL_LENGTH - 1)}…` : detail;
+    this.log.status(`step ${step} of ${steps}: ${title}, ${elapsed}${shortened ? ` | ${shortened}` : ""}`);
+  }
+}
+
+/**
+ * Whether somebody watches the engine's display. The engine does not say; its own output does: that of this process's
+ * parent. `PULUMI_KILN_PROGRESS=live` or `steps` decides where this guesses wrong.
+ */
+function isInteractive(): boolean {
+  const wish = process.env["PULUMI_KILN_PROGRESS"];
+  if (wish) return wish === "live";
+  if (process.env["CI"] && process.env["CI"] !== "false") return false;
+  if (process.platform !== "linux") return true;
+  try {
+    return /^\/dev\/(pts\/|tty)/.test(fs.readlinkSync(`/proc/${process.ppid}/fd/1`));
+  } catch {
+    return false; // another user's process, or no /proc: then one line per step is the safe choice
+  }
+}

@@ -1,0 +1,59 @@
+import { isConfirmed, parseClaim, type Claim } from "../core/claims";
+import { describeError } from "../core/errors";
+import { listDeadEntries, removeJournal, type JournalEntry } from "../core/journal";
+import { dropWithWarning } from "./drop";
+import { logOf } from "./engine-log";
+import type { Operation } from "./operation";
+
+/** Removes the machines that dead builds left on this engine. Their finished images stay for the next create to find. */
+export async function sweepMachines(
+  operation: Pick<Operation, "site" | "engineId" | "signal" | "inputs">,
+): Promise<void> {
+  const { site, engineId, signal, inputs } = operation;
+  for (const entry of listDeadEntries().filter((dead) => dead.engineId === engineId)) {
+    try {
+      await site.removeMachine(entry.machine, signal);
+      // What post-processors were about to make is needed until the image's fate is known.
+      if (!entry.claim) removeJournal(entry.buildId);
+    } catch (error) {
+      logOf(inputs.__kiln.urn).warn(
+        `${entry.machine}, left by a build that was killed, could not be removed: ${describeError(error)}`,
+      );
+    }
+  }
+}
+
+/**
+ * The rest of dead builds: their claims and names. Only those of this resource, whose create has just ended and taken what
+ * it could use, and those whose image nobody took over.
+ */
+export async function sweepRemains(
+  operation: Pick<Operation, "site" | "engineId" | "signal" | "inputs">,
+): Promise<void> {
+  const { site, engineId, signal, inputs } = operation;
+  const entries = listDeadEntries().filter((dead) => dead.engineId === engineId && dead.claim);
+  if (entries.length === 0) return;
+  const claims = await site.listClaims(signal);
+  for (const entry of entries) {
+    const claim = findClaim(claims, entry);
+    const isOwn = entry.urn === inputs.__kiln.urn;
+    if (claim && !isOwn) continue; // its own resource may still want it; a day later anybody collects it
+    if (claim) {
+      const isTaken = claims.some(
+        (other) => other.artifactId === claim.artifactId && isConfirmed(claims, other.owner, other.id),
+      );
+      const undone = isTaken ? [] : entry.made;
+      for (const made of undone)
+        await site.undo(made, { kind: "", id: claim.artifactId, data: {} }, { deleteRemote: false, signal });
+      await dropWithWarning(site, claim, inputs.__kiln.urn, signal);
+    }
+    removeJournal(entry.buildId);
+  }
+}
+
+function findClaim(claims: readonly Claim[], entry: JournalEntry): Claim | undefined {
+  const wanted = entry.claim && parseClaim(entry.claim.owner, entry.claim.tag, "");
+  return claims.find(
+    (claim) => claim.owner === wanted?.owner && claim.id === wanted.id && claim.state === "new",
+  );
+}

@@ -1,0 +1,159 @@
+/** From the user's plain data to units: finds definitions, validates, and says what of them is identity. */
+import * as path from "node:path";
+import type { ProvisionerStep } from "../core/build";
+import type { Problem } from "../core/errors";
+import type { Definition, Json, PostProcessor, Provisioner, UnitOptions } from "../core/model";
+import type { CommonOptions, Platform, Site } from "../core/platform";
+import type { PostProcessorStep } from "../core/post-process";
+import { containsUnknown, UNKNOWN, validate } from "../core/schema";
+import type { SourceSpec, SourceTree } from "../core/source-tree";
+import * as postProcessors from "../post-processors";
+import * as provisioners from "../provisioners";
+
+type AnyDefinition = Definition<Record<string, unknown>, unknown>;
+type Table = Map<string, () => AnyDefinition>;
+
+/** A unit of the options, with its place in them. */
+export interface Unit {
+  at: PropertyKey[];
+  definition: AnyDefinition;
+  /** Without `type`. */
+  options: Record<string, unknown>;
+}
+
+interface Row {
+  unitType: string;
+  load: () => unknown;
+}
+
+function makeTable(rows: readonly Row[]): Table {
+  return new Map(rows.map((row) => [row.unitType, row.load as () => AnyDefinition]));
+}
+
+const provisionerTable = makeTable(Object.values(provisioners));
+const neutralPostProcessors: readonly Row[] = [...Object.values(postProcessors), provisioners.shellLocal];
+
+/** Provisioners and post-processors of the options, and what is wrong with them. */
+export function readUnits(
+  platform: Platform,
+  options: CommonOptions,
+): { provisioners: Unit[]; sequences: Unit[][]; problems: Problem[] } {
+  const problems: Problem[] = [];
+  const postTable = makeTable([...neutralPostProcessors, ...platform.postProcessors]);
+  const read = (units: unknown, table: Table, at: PropertyKey[]): Unit[] => {
+    if (!Array.isArray(units)) return [];
+    return units.flatMap((unit, index) => readUnit(unit, table, [...at, index], problems) ?? []);
+  };
+  const lists: unknown = options.postProcessors ?? [];
+  const isNested = Array.isArray(lists) && lists.some(Array.isArray);
+  return {
+    provisioners: read(options.provisioners, provisionerTable, ["provisioners"]),
+    sequences: isNested
+      ? (lists as unknown[]).map((list, index) => read(list, postTable, ["postProcessors", index]))
+      : [read(lists, postTable, ["postProcessors"])],
+    problems,
+  };
+}
+
+function readUnit(unit: unknown, table: Table, at: PropertyKey[], problems: Problem[]): Unit | undefined {
+  if (typeof unit !== "object" || unit === null) return undefined; // the schema of the whole has said so
+  const { type, ...options } = unit as UnitOptions;
+  if (type === UNKNOWN) return undefined;
+  const definition = table.get(type)?.();
+  if (!definition) {
+    const known = [...table.keys()].join(", ");
+    problems.push({
+      path: "",
+      reason: `${describePlace(at)}: \`${type}\` cannot be used here; known are ${known}`,
+    });
+    return undefined;
+  }
+  problems.push(...validate(definition.schema, options, { prefix: at }));
+  return { at, definition, options };
+}
+
+function describePlace(at: readonly PropertyKey[]): string {
+  return at.map((key) => (typeof key === "number" ? `[${key}]` : String(key))).join("");
+}
+
+/** Secrets that units name and the map does not hold. */
+export function findMissingSecrets(
+  units: readonly Unit[],
+  secrets: Record<string, string> | undefined,
+): Problem[] {
+  if (containsUnknown(secrets)) return [];
+  const known = Object.keys(secrets ?? {});
+  return units.flatMap(({ at, definition, options }) => {
+    const names = containsUnknown(options["secretEnvironment"])
+      ? []
+      : (definition.secretNames?.(options) ?? []);
+    return names
+      .filter((name) => !known.includes(name))
+      .map((name) => ({
+        path: `${describePlace(at)}.secretEnvironment`,
+        reason: `"${name}" is not in \`secrets\` (${known.length === 0 ? "which is empty" : `there are: ${known.join(", ")}`})`,
+      }));
+  });
+}
+
+/** Absolute paths below or beside the program's folder become relative, so that no machine's folders reach the state. */
+export function relativizeUnit(unit: Unit, cwd: string): void {
+  for (const name of unit.definition.pathOptions ?? []) {
+    const value = unit.options[name];
+    if (typeof value === "string") unit.options[name] = relativizePath(value, cwd);
+    if (Array.isArray(value))
+      unit.options[name] = value.map((item) =>
+        typeof item === "string" ? relativizePath(item, cwd) : (item as unknown),
+      );
+  }
+}
+
+export function relativizePath(text: string, cwd: string): string {
+  if (!path.isAbsolute(text)) return text;
+  const relative = path.relative(cwd, text).split(path.sep).join("/") || ".";
+  return /[/\\]$/.test(text) ? `${relative}/` : relative;
+}
+
+/** Local files of a unit. What is not known yet has none. */
+export function listSources(unit: Unit): SourceSpec[] {
+  return unit.definition.sources(unit.options).filter((source) => !containsUnknown(source));
+}
+
+/** What of a unit belongs into a fingerprint. */
+export function identifyUnit(unit: Unit, trees: readonly SourceTree[]): Json {
+  const { definition, options } = unit;
+  const left = new Set<string>([...(definition.notIdentity ?? []), ...(definition.pathOptions ?? [])]);
+  const kept = Object.fromEntries(Object.entries(options).filter(([name]) => !left.has(name)));
+  return {
+    type: definition.type,
+    options: kept as Json,
+    names: definition.nameSources?.(options) ?? [],
+    sources: trees.map((tree) => `${tree.kind}:${tree.hash}`),
+  };
+}
+
+export function toProvisionerStep(unit: Unit, site: Site<CommonOptions>, hideText: boolean): ProvisionerStep {
+  const { definition, options } = unit;
+  return {
+    title: hideText ? definition.type : definition.title(options),
+    provisioner: definition.create(options, site) as Provisioner,
+    pauseBefore: options["pauseBefore"] as string | undefined,
+    timeout: options["timeout"] as string | undefined,
+    maxRetries: options["maxRetries"] as number | undefined,
+  };
+}
+
+export function toPostProcessorStep(
+  unit: Unit,
+  identity: Json,
+  site: Site<CommonOptions>,
+  hideText: boolean,
+): PostProcessorStep {
+  const { definition, options } = unit;
+  return {
+    type: definition.type,
+    title: hideText ? definition.type : definition.title(options),
+    identity,
+    postProcessor: definition.create(options, site) as PostProcessor,
+  };
+}

@@ -1,0 +1,46 @@
+import { isConfirmed } from "../core/claims";
+import { describeState, incomplete, undoStale } from "./create";
+import { postProcess, runOperation, type Operation } from "./operation";
+import type { Inputs, State } from "./state";
+
+/** Everything that needs no rebuild: post-processors that changed, or that failed before. */
+export function updateImage(id: string, olds: State, news: Inputs): Promise<State> {
+  return runOperation({ ...news, __kiln: { ...news.__kiln, lineage: olds.__kiln.lineage } }, (operation) => {
+    const { built } = olds.__kiln;
+    return operation.run(0, async (context) => {
+      await bringBack(operation, olds, id);
+      const result = await postProcess(operation, context, built.artifact, built.records);
+      const state = describeState(operation, built.artifact, result.records, olds.buildId);
+      const leftover =
+        result.failures.length > 0 ? built.records.filter((record) => !result.records.includes(record)) : [];
+      // After a failure nothing is undone yet: it stays noted, and the next update does it.
+      if (result.failures.length > 0) {
+        state.__kiln.built.records = [...result.records, ...leftover];
+        throw incomplete(id, state, result.failures, context.log.file);
+      }
+      await undoStale(operation, built.artifact, built.records, result.records);
+      return state;
+    });
+  });
+}
+
+/** An engine is a cache: what was pushed comes back from its registry, by digest, and gets its claim again. */
+async function bringBack(operation: Operation, olds: State, id: string): Promise<void> {
+  const { site, signal, inputs } = operation;
+  const { artifact, records, owner } = olds.__kiln.built;
+  if ((artifact.files ?? []).length > 0 || artifact.kind === "none") return;
+  if (
+    !(await site.restore(
+      artifact,
+      records.map((record) => record.artifact),
+      signal,
+    ))
+  ) {
+    throw new Error(
+      `The image ${artifact.id} is neither on the engine at ${site.address} nor in a registry. Run \`pulumi up --refresh\`: it is built again`,
+    );
+  }
+  if (isConfirmed(await site.listClaims(signal), owner, id)) return;
+  const state = inputs.__kiln.retain ? "pin" : "live";
+  await site.putClaim({ owner, fingerprint: olds.fingerprint, id, state, artifactId: artifact.id }, signal);
+}

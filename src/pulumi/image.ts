@@ -1,0 +1,72 @@
+import * as path from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import type { Artifact } from "../core/model";
+import { provider } from "./stub";
+
+const PACKAGE_FOLDER = path.resolve(__dirname, "..", "..");
+const STATE_VERSION = 1;
+
+/** An image as a resource. Abstract: use the one of your platform, e.g. `kiln.docker.Image`. */
+export abstract class Image extends pulumi.dynamic.Resource {
+  /** Hash of everything that shapes the image; the same wherever and whenever it is computed. */
+  declare readonly fingerprint: pulumi.Output<string>;
+  /** The build that made the image; also the name of its log. */
+  declare readonly buildId: pulumi.Output<string>;
+  /** Id of the builder's artifact. */
+  declare readonly artifactId: pulumi.Output<string>;
+  /** The builder's artifact and all that post-processors made. */
+  declare readonly artifacts: pulumi.Output<Artifact[]>;
+
+  /** For platforms: `credentials` are the options that must be secret in state, `outputs` what `create` gives beside the common ones. */
+  protected constructor(
+    platform: { type: string; module: string; resource: string; credentials: string[]; outputs: string[] },
+    name: string,
+    args: object,
+    options: pulumi.CustomResourceOptions = {},
+  ) {
+    const outputs = ["fingerprint", "contents", "buildId", "artifactId", "artifacts", ...platform.outputs];
+    const props: Record<string, unknown> = {};
+    for (const output of outputs) props[output] = undefined;
+    for (const [key, value] of Object.entries(args)) {
+      if (value !== undefined) props[key] = platform.credentials.includes(key) ? pulumi.secret(value) : value;
+    }
+    props["__kiln"] = describeResource(platform, name, args, options);
+    super(provider, name, props, options, `kiln/${platform.module}`, platform.resource);
+  }
+}
+
+/** Every output has it, for the SDK's own use. */
+interface Waitable {
+  promise(): Promise<string>;
+}
+
+/** What the provider is not told by the engine. */
+function describeResource(
+  platform: { type: string; module: string; resource: string; credentials: string[] },
+  name: string,
+  args: object,
+  options: pulumi.CustomResourceOptions,
+): Record<string, unknown> {
+  const type = `pulumi-nodejs:dynamic/kiln/${platform.module}:${platform.resource}`;
+  return {
+    type: platform.type,
+    stateVersion: STATE_VERSION,
+    // The promise: an output would wait for the component that waits for this resource.
+    urn: (pulumi.createUrn(name, type, options.parent) as unknown as Waitable).promise(),
+    from: path.relative(process.cwd(), PACKAGE_FOLDER).split(path.sep).join("/"),
+    project: pulumi.getProject(),
+    stack: pulumi.getStack(),
+    secretOptions: listSecretOptions(args, platform.credentials),
+    retain: options.retainOnDelete ?? false,
+  };
+}
+
+/** Options into which a secret was interpolated, at any depth. */
+async function listSecretOptions(args: object, credentials: readonly string[]): Promise<string[]> {
+  const names: string[] = [];
+  for (const [name, value] of Object.entries(args)) {
+    if (credentials.includes(name)) continue;
+    if (await pulumi.isSecret(pulumi.output(value as unknown))) names.push(name);
+  }
+  return names;
+}
