@@ -14,11 +14,11 @@ const inCi = process.env.CI === "true";
 
 /** @param {readonly string[]} args */
 async function runTests(args) {
+  const files = findTests(args.filter((arg) => arg !== "unit"));
   await ensureNodePackages();
   if (inCi && (await runForExitCode("npm", ["run", "lint"], { cwd: repositoryFolder })) !== 0) return 1;
   await ensureBuild();
   await compileTests();
-  const files = findTests(args.filter((arg) => arg !== "unit"));
   // Without the variables of the parts, tests of both a fake and the real thing keep to the fake, in CI as well.
   if (args.includes("unit")) return runFiles(files.ordinary, { ...withoutParts(), CI: undefined });
   const { environment, missing, stop } = await setUp({ needs: [...lastingParts, "registry"] });
@@ -71,10 +71,14 @@ function withoutParts() {
 async function runFiles(names, environment, options = []) {
   if (names.length === 0) return 0;
   const files = names.map((name) => join("out/test", name.replace(/\.ts$/, ".js")));
-  return runForExitCode(process.execPath, ["--test", "--enable-source-maps", ...options, ...files], {
-    cwd: repositoryFolder,
-    env: environment,
-  });
+  return runForExitCode(
+    process.execPath,
+    ["--test", "--test-reporter=spec", "--enable-source-maps", ...options, ...files],
+    {
+      cwd: repositoryFolder,
+      env: environment,
+    },
+  );
 }
 
 try {

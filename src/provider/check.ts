@@ -34,9 +34,10 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
 
   const baseDigest = await findBase(platform, options, olds, news);
   const provisioners = units.provisioners.map((unit) => identifyUnit(unit, trees.get(unit) ?? []));
-  const postProcessing = units.sequences.map((sequence) =>
-    sequence.map((unit) => identifyUnit(unit, trees.get(unit) ?? [])),
-  );
+  const postSources = units.sequences
+    .flat()
+    .flatMap((unit) => trees.get(unit) ?? [])
+    .map((tree) => tree.hash);
   const identity = {
     ...platform.identify(options),
     triggers: options.triggers as Json | undefined,
@@ -63,7 +64,11 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
           .map((tree) => ({ name: tree.path, tree })),
       ),
     ...(baseDigest === undefined ? {} : { baseDigest }),
-    __kiln: { ...news.__kiln, lineage: memory.lineage, postProcessing: hashShort(postProcessing as Json) },
+    __kiln: {
+      ...news.__kiln,
+      lineage: memory.lineage,
+      ...(postSources.length === 0 ? {} : { postSources: hashShort(postSources) }),
+    },
     __provider: news.__provider,
   };
 }

@@ -43,7 +43,8 @@ export async function diffImage(_id: string, olds: State, news: Inputs): Promise
   if (olds.incomplete) return { changes: true };
   const isUpdate =
     containsUnknown(after.postProcessors) ||
-    news.__kiln.postProcessing !== olds.__kiln.postProcessing ||
+    JSON.stringify(after.postProcessors) !== JSON.stringify(before.postProcessors) ||
+    news.__kiln.postSources !== olds.__kiln.postSources ||
     news.__kiln.retain !== olds.__kiln.retain ||
     platform.updateOptions.some(
       (name) => JSON.stringify((before as never)[name]) !== JSON.stringify((after as never)[name]),

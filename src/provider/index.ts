@@ -41,7 +41,7 @@ export function read(id: string, state: State): Promise<{ id?: string; props?: S
   return quiet(readImage(id, state));
 }
 
-export function update(id: string, olds: State, news: Inputs): Promise<State> {
+export function update(id: string, olds: State, news: Inputs): Promise<{ outs: State }> {
   return quiet(updateImage(id, olds, news));
 }
 

@@ -21,8 +21,8 @@ export interface KilnInputs {
   retain: boolean;
   /** Tells apart stacks of the same name on different backends; minted once, carried over. */
   lineage?: string;
-  /** Hash of all that post-processors do: when it changes, `update` runs. */
-  postProcessing?: string;
+  /** Hash of the local files that post-processors use, if any: when it changes, `update` runs. */
+  postSources?: string;
 }
 
 export interface Inputs {

@@ -4,7 +4,7 @@ import { postProcess, runOperation, type Operation } from "./operation";
 import type { Inputs, State } from "./state";
 
 /** Everything that needs no rebuild: post-processors that changed, or that failed before. */
-export function updateImage(id: string, olds: State, news: Inputs): Promise<State> {
+export function updateImage(id: string, olds: State, news: Inputs): Promise<{ outs: State }> {
   return runOperation({ ...news, __kiln: { ...news.__kiln, lineage: olds.__kiln.lineage } }, (operation) => {
     const { built } = olds.__kiln;
     return operation.run(0, async (context) => {
@@ -19,7 +19,7 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<Stat
         throw incomplete(id, state, result.failures, context.log.file);
       }
       await undoStale(operation, built.artifact, built.records, result.records);
-      return state;
+      return { outs: state };
     });
   });
 }

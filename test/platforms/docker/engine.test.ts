@@ -43,7 +43,9 @@ describe("version", () => {
 describe("request", () => {
   test("forty in a row share one connection, refusals and streams included", async () => {
     fake.answer = (request, response) =>
-      response.writeHead(request.url?.includes("missing") ? 404 : 200, { "Content-Type": "application/json" }).end('{"Id":"a"}');
+      response
+        .writeHead(request.url?.includes("missing") ? 404 : 200, { "Content-Type": "application/json" })
+        .end('{"Id":"a"}');
     const engine = await connectEngine(fake.endpoint);
     for (let i = 0; i < 20; i++) {
       const { body } = await engine.request<{ Id: string }>({ method: "POST", path: "/x", body: { i } });
@@ -141,7 +143,10 @@ describe("abort", () => {
 
   test("before the call: nothing is sent", async () => {
     const engine = await connectEngine(fake.endpoint);
-    await assert.rejects(engine.request({ method: "GET", path: "/x", signal: AbortSignal.abort(reason) }), reason);
+    await assert.rejects(
+      engine.request({ method: "GET", path: "/x", signal: AbortSignal.abort(reason) }),
+      reason,
+    );
     assert.deepEqual(fake.requests, ["HEAD /_ping"]);
   });
 
@@ -172,7 +177,8 @@ describe("abort", () => {
 
     const running = new AbortController();
     const closed = new Promise((resolve) => {
-      fake.onUpgrade = (socket) => void socket.once("close", resolve).write(makeFrame(1, "x"));
+      fake.onUpgrade = (socket) =>
+        void socket.once("end", resolve).once("close", resolve).write(makeFrame(1, "x"));
     });
     const attached = engine.attach({
       path: "/exec/1/start",
@@ -208,13 +214,17 @@ describe("progress", () => {
     };
     const engine = await connectEngine(fake.endpoint);
     const seen: unknown[] = [];
-    await engine.followProgress({ method: "POST", path: "/images/create" }, (message) => seen.push(message.status));
+    await engine.followProgress({ method: "POST", path: "/images/create" }, (message) =>
+      seen.push(message.status),
+    );
     assert.deepEqual(seen, ["Pulling", "Done ü"]);
   });
 
   test("an error inside a 200 rejects", async () => {
     fake.answer = (_request, response) =>
-      response.writeHead(200).end('{"status":"x"}\n{"errorDetail":{"message":"denied: no"},"error":"denied"}\n');
+      response
+        .writeHead(200)
+        .end('{"status":"x"}\n{"errorDetail":{"message":"denied: no"},"error":"denied"}\n');
     const engine = await connectEngine(fake.endpoint);
     const pull = engine.followProgress({ attempt: "Pulling a", method: "POST", path: "/images/create" });
     await assert.rejects(pull, { name: "EngineError", message: "Pulling a: denied: no" });
@@ -236,7 +246,11 @@ describe("attach", () => {
       socket.on("end", () => {
         // The request's own body comes first, as the fake does not parse it.
         input = input.replace('{"Detach":false}', "");
-        const output = Buffer.concat([makeFrame(1, "out "), makeFrame(2, "err"), makeFrame(1, `of ${input}`)]);
+        const output = Buffer.concat([
+          makeFrame(1, "out "),
+          makeFrame(2, "err"),
+          makeFrame(1, `of ${input}`),
+        ]);
         for (const byte of output) socket.write(Buffer.from([byte]));
         socket.end();
       });
@@ -292,7 +306,12 @@ describe("attach", () => {
   test("a refusal, a cut frame, and the engine's own error reject", async () => {
     const engine = await connectEngine(fake.endpoint);
     const attach = () =>
-      engine.attach({ attempt: "Running", path: "/exec/1/start", onStdout: () => undefined, onStderr: () => undefined });
+      engine.attach({
+        attempt: "Running",
+        path: "/exec/1/start",
+        onStdout: () => undefined,
+        onStderr: () => undefined,
+      });
     fake.onUpgrade = (socket) => socket.end(makeFrame(1, "whole").subarray(0, 10));
     await assert.rejects(attach(), { message: "Running: the output ended in the middle of a frame" });
     fake.onUpgrade = (socket) => socket.end(makeFrame(3, "daemon is ill"));
@@ -304,7 +323,10 @@ describe("an engine that cannot be reached", () => {
   test("no socket", async () => {
     await assert.rejects(connectEngine(makeEndpoint("/nowhere/e.sock")), (error: Error) => {
       assert.ok(error instanceof EngineUnreachableError);
-      assert.match(error.message, /^Connecting to Docker: there is no socket at unix:\/\/\/nowhere\/e\.sock \(DOCKER_HOST\)\. Start Docker/);
+      assert.match(
+        error.message,
+        /^Connecting to Docker: there is no socket at unix:\/\/\/nowhere\/e\.sock \(DOCKER_HOST\)\. Start Docker/,
+      );
       return true;
     });
   });
@@ -314,7 +336,10 @@ describe("an engine that cannot be reached", () => {
     await once(server, "listening");
     const { port } = server.address() as { port: number };
     await new Promise((resolve) => server.close(resolve));
-    const endpoint = { ...makeEndpoint(""), transport: { kind: "tcp", host: "127.0.0.1", port, pathPrefix: "" } as const };
+    const endpoint = {
+      ...makeEndpoint(""),
+      transport: { kind: "tcp", host: "127.0.0.1", port, pathPrefix: "" } as const,
+    };
     await assert.rejects(connectEngine(endpoint), /nothing listens/);
   });
 
@@ -322,7 +347,10 @@ describe("an engine that cannot be reached", () => {
     const server = createServer().listen(0, "127.0.0.1");
     await once(server, "listening");
     const { port } = server.address() as { port: number };
-    const endpoint = { ...makeEndpoint(""), transport: { kind: "tcp", host: "127.0.0.1", port, pathPrefix: "" } as const };
+    const endpoint = {
+      ...makeEndpoint(""),
+      transport: { kind: "tcp", host: "127.0.0.1", port, pathPrefix: "" } as const,
+    };
     await assert.rejects(connectEngine(endpoint, { timeoutMs: 20 }), /no answer in 0\.02 s/);
     server.close();
   });

@@ -63,7 +63,12 @@ export class FakeEngine {
 
 /** An endpoint that Docker's default would give, at another path. */
 export function makeEndpoint(path: string): Endpoint {
-  return { address: `unix://${path}`, explicit: true, source: "DOCKER_HOST", transport: { kind: "socket", path } };
+  return {
+    address: `unix://${path}`,
+    explicit: true,
+    source: "DOCKER_HOST",
+    transport: { kind: "socket", path },
+  };
 }
 
 /** A frame of the multiplexed output. */
