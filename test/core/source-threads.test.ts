@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { describe, it } from "node:test";
+import type { Worker } from "node:worker_threads";
 import { type SourceJob, tryJobInline } from "../../src/core/source-job";
 import { runJobInThreads } from "../../src/core/source-threads";
 import { hashSources, listSource } from "../../src/core/source-tree";
@@ -40,6 +41,10 @@ describe("a large source", () => {
 
   it("is not hashed on the spot", () => {
     assert.equal(tryJobInline(makeJob(makeLargeFolder())), undefined);
+  });
+
+  it("in bytes alone is not hashed on the spot either", () => {
+    assert.equal(tryJobInline(makeJob(makeFolder({ long: Buffer.alloc(1024 * 1024 + 1) }))), undefined);
   });
 
   it("of which nearly all is ignored is not read to its end on the spot", () => {
@@ -137,6 +142,45 @@ describe("the threads", () => {
     assert.equal((await other).length, 64);
     await assert.rejects(hashSources([{ path: folder }], { cwd, signal: controller.signal }), reason);
   });
+
+  it("end at once when the signal says so, however long the file", async () => {
+    const folder = makeFolder({});
+    fs.closeSync(fs.openSync(at(folder, "endless"), "w"));
+    fs.truncateSync(at(folder, "endless"), 2 ** 40); // sparse: it takes no room, but hours to hash
+    const controller = new AbortController();
+    const spec = { path: folder };
+    const endless = hashSources([spec], {
+      cwd,
+      cacheDir: path.join(cwd, "cache"),
+      signal: controller.signal,
+    });
+    setImmediate(() => setImmediate(() => controller.abort()));
+    await assert.rejects(endless, { name: "AbortError" });
+    assert.equal((await hashOne(makeLargeFolder())).length, 64);
+  });
+
+  it("leave a source in the queue when the signal says so, without waiting for its turn", async () => {
+    const job = makeJob(makeLargeFolder());
+    const controller = new AbortController();
+    const order: string[] = [];
+    const running = runJobInThreads(job).then(() => order.push("the running one"));
+    const queued = runJobInThreads(job, controller.signal).catch(() => order.push("the queued one"));
+    controller.abort();
+    await Promise.all([running, queued]);
+    assert.deepEqual(order, ["the queued one", "the running one"]);
+  });
+
+  for (const [index, which] of ["the one that walks", "the one that helps"].entries()) {
+    it(`that die are an error: ${which}`, async () => {
+      const job = makeJob(makeLargeFolder());
+      let count = 0;
+      const kill = (worker: Worker): void => void (count++ === index && worker.terminate());
+      process.on("worker", kill);
+      await assert.rejects(runJobInThreads(job), /Hashing .*: a thread ended early with code 1/);
+      process.off("worker", kill);
+      assert.ok("summary" in (await runJobInThreads(job)));
+    });
+  }
 
   it("that fail are an error, and the next source has new ones", async () => {
     const folder = makeLargeFolder();

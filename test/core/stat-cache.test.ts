@@ -116,6 +116,12 @@ describe("the cache of stats", () => {
     const writtenMs = fs.statSync(cachePath(file)).mtimeMs;
     await runJobInThreads({ root, ignore: [], cacheDir, startedMs: laterMs, list: false });
     assert.equal(fs.statSync(cachePath(file)).mtimeMs, writtenMs, "nothing new, nothing written");
+    fs.writeFileSync(path.join(root, "d0/f7"), "CONTENT 7!");
+    await runJobInThreads({ root, ignore: [], cacheDir, startedMs: laterMs, list: false });
+    assert.ok(
+      loadStatCache(file).find(hashPath("d0/f7"), fs.lstatSync(path.join(root, "d0/f7"))),
+      "what changed is kept",
+    );
   });
 
   it("takes what it knows for true", async () => {

@@ -83,7 +83,7 @@ async function makeDebianTar(tar) {
   );
   const draft = `${tar}.${process.pid}.tar`; // mmdebstrap goes by the ending; half a file must not get the real name
   const leaveOut = ["doc", "info", "man", "locale"].map(
-    (name) => `--dptopt=path-exclude=/usr/share/${name}/*`,
+    (name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`,
   );
   const args = ["--variant=minbase", `--include=${debianPackages.join(",")}`, ...leaveOut, "bookworm", draft];
   try {

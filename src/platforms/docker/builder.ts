@@ -111,7 +111,7 @@ async function createContainer(
     name,
     image: source.id,
     platform: options.platform,
-    entrypoint: SLEEPER,
+    ...chooseCommand(source.config, options.changes ?? []),
     hostConfig: {
       Binds: options.volumes?.map((volume) =>
         volume.startsWith(".")
@@ -168,7 +168,7 @@ async function commit(
       container,
       repository,
       tag,
-      config: sourceConfig(source.config),
+      config: sourceConfig(source.config, options.changes ?? []),
       changes: options.changes ?? [],
       author: options.author,
       comment: options.message,
@@ -179,9 +179,27 @@ async function commit(
   return { kind: "docker-image", id, data: describe(source, image?.sizeBytes ?? 0) };
 }
 
-/** An empty list instead of nothing: nothing would be filled up with the sleeper of the build's container. */
-function sourceConfig(config: ImageConfig): ImageConfig {
+/**
+ * A commit fills what the new configuration leaves empty from the container's: the sleeper must stand where the source has
+ * something of its own. That is the command if there is one and no entrypoint (then none stays none), else the entrypoint.
+ */
+function chooseCommand(
+  config: ImageConfig,
+  changes: readonly string[],
+): { entrypoint: string[] | undefined; command: string[] } {
+  const hasCommand = isFilled(config["Cmd"]) && !changes.some((change) => /^\s*CMD\s+\[\s*\]/i.test(change));
+  if (hasCommand && !isFilled(config["Entrypoint"])) return { entrypoint: undefined, command: SLEEPER };
+  return { entrypoint: SLEEPER, command: [] };
+}
+
+function sourceConfig(config: ImageConfig, changes: readonly string[]): ImageConfig {
+  if (chooseCommand(config, changes).entrypoint === undefined) return config;
+  // An empty list instead of nothing: nothing would be filled up with the sleeper.
   return { ...config, Entrypoint: config["Entrypoint"] ?? [], Cmd: config["Cmd"] ?? [] };
+}
+
+function isFilled(list: unknown): boolean {
+  return Array.isArray(list) && list.length > 0;
 }
 
 async function exportFiles(

@@ -21,7 +21,9 @@ export interface ContainerOptions {
   name: string;
   image: string;
   platform?: string;
-  entrypoint: string[];
+  /** Undefined: the image's own. */
+  entrypoint: string[] | undefined;
+  command: string[];
   hostConfig: Record<string, unknown>;
 }
 

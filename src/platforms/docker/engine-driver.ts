@@ -161,7 +161,12 @@ export class EngineDriver implements DockerDriver {
       path: "/containers/create",
       query: { name: options.name, platform: options.platform },
       // No labels, environment, command or user here: a commit would put them into the image.
-      body: { Image: options.image, Entrypoint: options.entrypoint, Cmd: [], HostConfig: options.hostConfig },
+      body: {
+        Image: options.image,
+        Entrypoint: options.entrypoint,
+        Cmd: options.command,
+        HostConfig: options.hostConfig,
+      },
       signal,
     });
     return body.Id;
