@@ -161,7 +161,7 @@ export async function unpackFile(archive: Readable, file: string): Promise<void>
 async function unpack(archive: Readable, place: (name: string) => string | undefined): Promise<void> {
   const extract = tar.extract();
   archive.on("error", (error) => extract.destroy(error));
-  archive.pipe(extract as unknown as NodeJS.WritableStream);
+  archive.pipe(extract);
   for await (const entry of extract) {
     const { name, type, mode, linkname } = entry.header;
     const target = place(name);

@@ -55,7 +55,7 @@ export class TimeoutError extends Error {
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let current = error; current !== undefined && parts.length < 5;) {
-    const text = current instanceof Error ? current.message : String(current);
+    const text = current instanceof Error ? current.message : JSON.stringify(current);
     if (!parts.some((part) => part.includes(text))) parts.push(text);
     current = current instanceof Error ? current.cause : undefined;
   }

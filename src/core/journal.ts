@@ -43,7 +43,7 @@ export function writeJournal(entry: JournalEntry): void {
   fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   const file = path.join(folder, `${entry.buildId}.json`);
   const draft = `${file}.${process.pid}.draft`;
-  fs.writeFileSync(draft, JSON.stringify(entry), { mode: 0o600, flush: true } as fs.WriteFileOptions);
+  fs.writeFileSync(draft, JSON.stringify(entry), { mode: 0o600, flush: true });
   fs.renameSync(draft, file);
 }
 

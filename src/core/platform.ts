@@ -22,7 +22,7 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   readonly name: string;
   readonly schema: OptionsSchema<Options>;
   /** Post-processors beside the platform-neutral ones. */
-  readonly postProcessors: readonly { unitType: string; load: () => Definition<never, unknown, never> }[];
+  readonly postProcessors: readonly { unitType: string; load: () => unknown }[];
   /** Top-level options with credentials: never shown, never in outputs. */
   readonly credentialOptions: readonly string[];
   /** Outputs that `create` gives. */

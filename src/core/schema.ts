@@ -150,7 +150,7 @@ function isUnknownAt(root: unknown, at: readonly PropertyKey[]): boolean {
 
 function showValue(value: unknown): string {
   if (value === undefined) return "nothing";
-  const text = JSON.stringify(value) ?? String(value);
+  const text = JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 57)}…` : text;
 }
 

@@ -43,8 +43,8 @@ const inlineFileBytes = 1024 * 1024;
 const inlineMs = 8;
 
 /** Hashes a source on the spot if that takes less time than to start a thread; otherwise answers undefined, having spent a few milliseconds. */
-export function tryJobInline(job: SourceJob): SourceOutcome | undefined {
-  const endMs = performance.now() + inlineMs;
+export function tryJobInline(job: SourceJob, limitMs = inlineMs): SourceOutcome | undefined {
+  const endMs = performance.now() + limitMs;
   let entries = 0;
   const check = (sizeBytes: number): void => {
     if (entries > inlineEntries || sizeBytes > inlineFileBytes || performance.now() > endMs)

@@ -73,7 +73,7 @@ export function walkSource(
     return index;
   };
   const enter = (path: string, index: number): void => {
-    for (const entry of readFolder(root, path, walk.problems, listener.onEntry)) {
+    for (const entry of readFolder(root, path, walk.problems, () => listener.onEntry?.())) {
       const entryPath = path === "" ? entry.name : `${path}/${entry.name}`;
       const kind = classify(entry);
       if (isIgnored !== undefined && isIgnored(entryPath, kind === entryKind.directory)) continue;

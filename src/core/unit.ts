@@ -4,13 +4,13 @@ import type { Definition } from "./model";
 export interface UnitFactory<Type extends string, Options> {
   (options: Options): Options & { type: Type };
   readonly unitType: Type;
-  readonly load: () => Definition<never, unknown>;
+  readonly load: () => Definition<Options, unknown, never>;
 }
 
 /** A row of a table of units. `load` requires the unit's file lazily: a user's program must not load the engine. */
 export function unit<Type extends string, Options>(
   unitType: Type,
-  load: () => Definition<never, unknown>,
+  load: () => Definition<Options, unknown, never>,
 ): UnitFactory<Type, Options> {
   const factory = (options: Options): Options & { type: Type } => ({ ...options, type: unitType });
   return Object.assign(factory, { unitType, load });

@@ -5,8 +5,17 @@ import type { CompressOptions } from "./compress";
 import type { ManifestOptions } from "./manifest";
 
 /** Writes a JSON file that lists what was built. */
-export const manifest = unit<"manifest", ManifestOptions>("manifest", () => require("./manifest").definition);
+export const manifest = unit<"manifest", ManifestOptions>(
+  "manifest",
+  () => (require("./manifest") as typeof import("./manifest")).definition,
+);
 /** Writes the checksums of the artifact's files. */
-export const checksum = unit<"checksum", ChecksumOptions>("checksum", () => require("./checksum").definition);
+export const checksum = unit<"checksum", ChecksumOptions>(
+  "checksum",
+  () => (require("./checksum") as typeof import("./checksum")).definition,
+);
 /** Packs and compresses the artifact's files. */
-export const compress = unit<"compress", CompressOptions>("compress", () => require("./compress").definition);
+export const compress = unit<"compress", CompressOptions>(
+  "compress",
+  () => (require("./compress") as typeof import("./compress")).definition,
+);

@@ -18,7 +18,7 @@ export async function previewSite(
   options: CommonOptions,
   urn: string,
 ): Promise<PreviewSite | undefined> {
-  const key = `${platform.type} ${String((options as { host?: string }).host ?? "")}`;
+  const key = `${platform.type} ${(options as { host?: string }).host ?? ""}`;
   let preview = previews.get(key);
   if (!preview) {
     preview = connect(platform, options);

@@ -35,7 +35,7 @@ const schema = schemaOf<FileOptions>()(
     direction: z.enum(["upload", "download"]).optional(),
     ignore: z.array(z.string()).optional(),
   }).check((context) => {
-    const { content, direction, source, sources } = context.value as FileOptions;
+    const { content, direction, source, sources } = context.value;
     const problem = (message: string): void =>
       void context.issues.push({ code: "custom", input: context.value, message });
     if (content !== undefined && (source !== undefined || sources !== undefined))

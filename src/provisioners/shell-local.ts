@@ -128,7 +128,7 @@ async function runScript(
     onOutput: (chunk) => log.output(chunk),
   }).finally(() => log.endCommand());
   if ((options.validExitCodes ?? [0]).includes(exitCode)) return;
-  const what = context.hideCommands ? "shell-local" : definition.title(options as never);
+  const what = context.hideCommands ? "shell-local" : definition.title(options);
   throw new CommandError(
     [`${what}: exit code ${exitCode}`, ...log.tail().map((line) => `  ${line}`)].join("\n"),
     exitCode,

@@ -168,7 +168,7 @@ function buildEnvironment(context: BuildContext): Record<string, string> {
 function requireValidExitCode(context: BuildContext, options: ShellOptions, exitCode: number): void {
   const valid = options.validExitCodes ?? [0];
   if (valid.includes(exitCode)) return;
-  const what = context.hideCommands ? "shell" : definition.title(options as never);
+  const what = context.hideCommands ? "shell" : definition.title(options);
   const expected = valid.length === 1 && valid[0] === 0 ? "" : ` (valid: ${valid.join(", ")})`;
   const output = context.hideCommands
     ? [

@@ -14,7 +14,7 @@ function load(method: string, located: Located): Method {
   const path = require("path");
   const here = process.cwd();
   const find = require("module").createRequire(path.join(here, "noop.js"));
-  const from = located && located.__kiln && located.__kiln.from;
+  const from = located.__kiln && located.__kiln.from;
   const places = ["pulumi-kiln/provider"];
   // Where npm nested it, or pnpm hid it: as the program itself found it.
   if (from) places.push(path.join(here, from, "dist", "provider", "index.js"));
@@ -24,7 +24,7 @@ function load(method: string, located: Located): Method {
     let found = "";
     try {
       found = find.resolve(place);
-    } catch (error) {
+    } catch (_missing) {
       continue;
     }
     return find(found)[method];

@@ -61,9 +61,13 @@ describe("the cut of a tree", () => {
   });
 
   it("keeps two sources of one name apart, and shows the same one once", async () => {
-    const [one, other] = [await makeTree({ a: "1" }), await makeTree({ a: "2" })];
-    const cut = cutTrees([one, other, one, other].map((tree) => ({ name: "app", tree })));
-    assert.deepEqual(Object.keys(cut), ["app/a", "app#2/a"]);
+    const [one, other, third] = [
+      await makeTree({ a: "1" }),
+      await makeTree({ a: "2" }),
+      await makeTree({ a: "3" }),
+    ];
+    const cut = cutTrees([one, other, one, other, third].map((tree) => ({ name: "app", tree })));
+    assert.deepEqual(Object.keys(cut), ["app/a", "app#2/a", "app#3/a"]);
     assert.notEqual(cut["app/a"], cut["app#2/a"]);
   });
 

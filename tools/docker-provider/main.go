@@ -1,5 +1,5 @@
 // The Docker provider of Pulumi for machines that cannot download the released plugin: the same Terraform provider
-// behind the same bridge. It knows what @pulumi/docker's containers, networks, volumes and images need, and leaves
+// behind the same bridge. It knows what @pulumi/docker needs for containers, networks, volumes and images, and leaves
 // out `docker:index:Image`, which builds from a Dockerfile and has no Terraform half.
 package main
 
@@ -53,7 +53,7 @@ func describe() tfbridge.ProviderInfo {
 		},
 		Resources:   map[string]*tfbridge.ResourceInfo{},
 		DataSources: map[string]*tfbridge.DataSourceInfo{},
-		// The SDK asks for nothing that a schema would answer; without this the bridge insists on one per resource.
+		// Left out on purpose: building with buildx, and three look-ups. The bridge warns of what is neither here nor there.
 		IgnoreMappings: []string{"docker_buildx_builder", "docker_containers", "docker_logs", "docker_registry_image_manifests"},
 	}
 	for terraformName, name := range resourceNames {

@@ -48,7 +48,7 @@ export function dockerConfigFolder({ env, home }: DockerHome): string {
 export function readDockerConfig(where: DockerHome): DockerConfig {
   const path = join(dockerConfigFolder(where), "config.json");
   if (!existsSync(path)) return {};
-  return parseObject(path, readText("Docker's settings", path)) as DockerConfig;
+  return parseObject(path, readText("Docker's settings", path));
 }
 
 /** The address and the keys of a named context; throws when there is no such context. */

@@ -135,7 +135,9 @@ export class EngineDriver implements DockerDriver {
         progress.follow(message);
         const aux = message["aux"] as { Digest?: string } | undefined;
         if (aux?.Digest) digest = aux.Digest;
-        const told = /digest: (sha256:[0-9a-f]{64})/.exec(String(message["status"] ?? ""))?.[1];
+        const { status } = message;
+        const told =
+          typeof status === "string" ? /digest: (sha256:[0-9a-f]{64})/.exec(status)?.[1] : undefined;
         if (told) digest ||= told;
       },
     );

@@ -75,7 +75,7 @@ function encodeQuery(query: { [key: string]: QueryValue }): string {
     if (Array.isArray(value)) for (const item of value as string[]) search.append(key, item);
     else search.append(key, typeof value === "object" ? JSON.stringify(value) : String(value));
   }
-  return search.size > 0 ? `?${search}` : "";
+  return search.size > 0 ? `?${search.toString()}` : "";
 }
 
 /** The beginning of an error about a call. */

@@ -139,7 +139,7 @@ export const dockerImageSchema = schemaOf<DockerImageOptions>()(
     buildTimeout: duration.optional(),
     onError: z.enum(["cleanup", "abort"]).optional(),
   }).check((context) => {
-    const { exportPath, discard } = context.value as DockerImageOptions;
+    const { exportPath, discard } = context.value;
     if (exportPath !== undefined && discard) {
       context.issues.push({
         code: "custom",

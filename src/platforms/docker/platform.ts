@@ -75,14 +75,9 @@ async function resolveBase(options: DockerImageOptions, signal: AbortSignal): Pr
 }
 
 function listTagged(options: DockerImageOptions): string[] {
-  const units = (options.postProcessors ?? []).flat() as UnitOptions[];
-  return [
-    ...new Set(
-      units
-        .filter(({ type }) => type === tag.unitType)
-        .flatMap((unit) => listReferences(unit as unknown as TagOptions)),
-    ),
-  ];
+  const units: UnitOptions[] = (options.postProcessors ?? []).flat();
+  const tags = units.filter(({ type }) => type === tag.unitType);
+  return [...new Set(tags.flatMap((unit) => listReferences(unit as unknown as TagOptions)))];
 }
 
 function describeOutputs(artifact: Artifact, results: readonly Artifact[]): Outputs {

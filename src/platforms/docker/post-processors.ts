@@ -5,8 +5,17 @@ import type { SaveOptions } from "./save";
 import type { TagOptions } from "./tag";
 
 /** Gives the image names on the engine. */
-export const tag = unit<"docker-tag", TagOptions>("docker-tag", () => require("./tag").definition);
+export const tag = unit<"docker-tag", TagOptions>(
+  "docker-tag",
+  () => (require("./tag") as typeof import("./tag")).definition,
+);
 /** Pushes the names that `tag` gave before it in the sequence. */
-export const push = unit<"docker-push", PushOptions>("docker-push", () => require("./push").definition);
+export const push = unit<"docker-push", PushOptions>(
+  "docker-push",
+  () => (require("./push") as typeof import("./push")).definition,
+);
 /** Writes the image to a file, as `docker save` does. */
-export const save = unit<"docker-save", SaveOptions>("docker-save", () => require("./save").definition);
+export const save = unit<"docker-save", SaveOptions>(
+  "docker-save",
+  () => (require("./save") as typeof import("./save")).definition,
+);

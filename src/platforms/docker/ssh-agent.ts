@@ -92,7 +92,7 @@ class SshConnection extends Duplex {
 
   private parts(): { ref(): void; unref(): void }[] {
     const { stdin, stdout, stderr } = this.child;
-    return [this.child, stdin as Socket, stdout as unknown as Socket, stderr as unknown as Socket];
+    return [this.child, ...([stdin, stdout, stderr] as unknown as Socket[])];
   }
 }
 

@@ -38,7 +38,8 @@ function connector(
   pathPrefix = "",
 ): Connector {
   return {
-    request: (options) => request({ ...target, ...options, path: pathPrefix + options.path, agent }),
+    request: (options) =>
+      request({ ...target, ...options, path: `${pathPrefix}${options.path ?? ""}`, agent }),
     close: () => agent.destroy(),
   };
 }

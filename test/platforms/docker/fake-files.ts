@@ -1,0 +1,27 @@
+/** Files of the fake engine's images and containers, and their way through tar. */
+import { Readable } from "node:stream";
+import * as tar from "tar-stream";
+
+/** By absolute path, or relative to an archive. */
+export type Files = Map<string, Buffer | "folder">;
+
+export function packFiles(files: Files): Readable {
+  const pack = tar.pack();
+  for (const [name, content] of files) {
+    if (content === "folder") pack.entry({ name: `${name}/`, type: "directory" });
+    else pack.entry({ name }, content);
+  }
+  pack.finalize();
+  return Readable.from(pack, { objectMode: false });
+}
+
+export async function unpackFiles(archive: Readable): Promise<Files> {
+  const files: Files = new Map();
+  for await (const entry of archive.pipe(tar.extract())) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of entry) chunks.push(chunk as Buffer);
+    const name = entry.header.name.replace(/\/$/, "");
+    files.set(name, entry.header.type === "directory" ? "folder" : Buffer.concat(chunks));
+  }
+  return files;
+}

@@ -1,0 +1,59 @@
+/** How a test brings a build to its death at a chosen moment, and what it finds afterwards. */
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { JournalEntry } from "../../src/core/journal";
+import { never, openEngine } from "./docker";
+
+/** What the engine tells about one thing that happened: `container commit`, `image tag`. */
+export interface EngineEvent {
+  type: string;
+  action: string;
+  /** Name of the container or image. */
+  name: string;
+}
+
+/** Builds that have not cleaned up behind themselves, by what they wrote down. */
+export function listJournal(home: string): JournalEntry[] {
+  const folder = path.join(home, "state", "journal");
+  if (!fs.existsSync(folder)) return [];
+  return fs
+    .readdirSync(folder)
+    .filter((name) => name.endsWith(".json"))
+    .map((name) => JSON.parse(fs.readFileSync(path.join(folder, name), "utf8")) as JournalEntry);
+}
+
+/** Images, dangling ones too, that carry the label which the test gave to all of its own. */
+export async function countImages(project: string): Promise<number> {
+  const { body } = await (
+    await openEngine()
+  ).request<unknown[]>({
+    method: "GET",
+    path: "/images/json",
+    query: { filters: { label: [`kiln-test=${project}`] } },
+    signal: never,
+  });
+  return body.length;
+}
+
+/** Calls back for everything that happens on the engine, as it happens, until the returned function is called. */
+export async function followEvents(onEvent: (event: EngineEvent) => void): Promise<() => Promise<void>> {
+  const engine = await openEngine();
+  const stopped = new AbortController();
+  const following = engine.followProgress(
+    { method: "GET", path: "/events", signal: stopped.signal },
+    (message) => {
+      const { Type, Action, Actor } = message as {
+        Type: string;
+        Action: string;
+        Actor: { Attributes: { name?: string } };
+      };
+      onEvent({ type: Type, action: Action, name: Actor.Attributes.name ?? "" });
+    },
+  );
+  return async () => {
+    stopped.abort();
+    await following.catch((error: unknown) => {
+      if (!stopped.signal.aborted) throw error;
+    });
+  };
+}
