@@ -6,6 +6,7 @@ const elements = [
   { type: "core", pattern: "src/core/*", mode: "full" },
   { type: "communicators", pattern: "src/communicators/*", mode: "full" },
   { type: "unit-table", pattern: "src/(provisioners|post-processors)/index.ts", mode: "full" },
+  { type: "unit-table", pattern: "src/platforms/*/post-processors.ts", mode: "full" },
   { type: "provisioners", pattern: "src/provisioners/*", mode: "full" },
   { type: "post-processors", pattern: "src/post-processors/*", mode: "full" },
   {
@@ -23,14 +24,15 @@ const elements = [
 const layers = [
   { from: "core", allow: ["core"] },
   { from: "communicators", allow: ["core"] },
-  { from: "unit-table", allow: ["core", "provisioners", "post-processors"] },
+  { from: "unit-table", allow: ["core", "provisioners", "post-processors", "platform", "pulumi"] },
   { from: "provisioners", allow: ["core", "provisioners"] },
   { from: "post-processors", allow: ["core", "post-processors"] },
-  { from: "platform", allow: ["core", "communicators", ["platform", { platform: "${from.platform}" }]] },
+  { from: "platform", allow: ["core", "communicators", "unit-table", ["platform", { platform: "${from.platform}" }]] },
   {
     from: "platform-resource",
     allow: [
       "pulumi",
+      "unit-table",
       ["platform", { platform: "${from.platform}" }],
       ["platform-resource", { platform: "${from.platform}" }],
     ],

@@ -38,7 +38,7 @@ export async function measureSources(): Promise<BenchRow[]> {
     };
     for (let round = 0; round < rounds; round++) {
       const cacheDir = path.join(cwd, `cache-${round}`);
-      times.peer.push(await time(async () => runPeer(cwd)));
+      times.peer.push(await time(() => Promise.resolve(runPeer(cwd))));
       const delay = monitorEventLoopDelay({ resolution: 1 });
       delay.enable();
       times.cold.push(await time(() => hashSources([{ path: "app" }], { cwd, cacheDir })));

@@ -74,12 +74,18 @@ export function findAdoptable(
   return [...new Set(ranked.map((claim) => claim.artifactId))];
 }
 
-/** What a finished create drops: own creates before it that never returned. */
+/** What a finished create drops: own creates before it that never returned. Their `new` goes last: without it they look returned. */
 export function listUnreturned(claims: readonly Claim[], owner: string, id: string): Claim[] {
-  return own(claims, owner).filter(
-    (claim) =>
-      sequenceOf(claim.id) < sequenceOf(id) && !isConfirmed(claims, owner, claim.id) && claim.state === "new",
+  const unreturned = own(claims, owner).filter(
+    (claim) => claim.state === "new" && sequenceOf(claim.id) < sequenceOf(id),
   );
+  return unreturned.flatMap((claim) => listHeld(claims, owner, claim.id));
+}
+
+/** All that holds the artifact for one create, in the order in which it is dropped. */
+export function listHeld(claims: readonly Claim[], owner: string, id: string): Claim[] {
+  const held = own(claims, owner).filter((claim) => claim.id === id);
+  return (["live", "pin", "new"] as const).flatMap((state) => held.filter((claim) => claim.state === state));
 }
 
 /**

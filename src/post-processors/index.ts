@@ -1,5 +1,5 @@
 /** The table of post-processors that know no platform: a line here makes the public factory (`kiln.checksum`) and tells the engine where the rest is. */
-import { unit } from "../core/unit";
+import { unit } from "../pulumi/unit";
 import type { ChecksumOptions } from "./checksum";
 import type { CompressOptions } from "./compress";
 import type { ManifestOptions } from "./manifest";

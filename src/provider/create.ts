@@ -16,11 +16,12 @@ import { listStale } from "../core/post-process";
 import { hashSources } from "../core/source-tree";
 import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
+import { incomplete } from "./incomplete";
 import { removeMade } from "./made";
 import { recall } from "./memory";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Built, Inputs, State } from "./state";
-import { sweepMachines, sweepRemains } from "./sweep";
+import { listClaimsOf, sweepMachines, sweepRemains } from "./sweep";
 import { identifyUnit, listSources, toProvisionerStep } from "./units";
 
 const KEPT_MACHINE_MS = 24 * 3_600_000;
@@ -42,6 +43,7 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
       const result = await postProcess(operation, context, artifact, []);
       const state = describeState(operation, artifact, result.records, buildId);
       await confirm(operation, claim, artifact);
+      releaseJournal(journal);
       if (result.failures.length > 0) throw incomplete(id, state, result.failures, context.log.file);
       return { id, outs: state };
     });
@@ -71,10 +73,19 @@ function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): Jo
   return entry;
 }
 
-/** The last undo: the entry stays as long as the machine does. */
+/** The artifact belongs to the state now: whatever comes, the entry must not have it swept. */
+function releaseJournal(journal: JournalEntry): void {
+  journal.claim = undefined;
+  journal.made = [];
+  writeJournal(journal);
+}
+
+/** The last undo: the entry stays as long as what it names does. */
 async function closeJournal(operation: Operation, journal: JournalEntry, signal: AbortSignal): Promise<void> {
-  await operation.site.removeMachine(journal.machine, signal);
-  removeJournal(journal.buildId);
+  const { site } = operation;
+  await site.removeMachine(journal.machine, signal);
+  const left = journal.claim ? listClaimsOf(journal, await site.listClaims(signal)) : [];
+  if (left.length === 0) removeJournal(journal.buildId);
 }
 
 /** An image of this fingerprint, whoever made it: a build that was cut after its commit, another resource or stack. */
@@ -189,19 +200,6 @@ export function describeState(
     artifacts: [artifact, ...results],
     __kiln: { ...inputs.__kiln, built },
   };
-}
-
-/** Tells the engine to keep what was made although something after it failed; the next `up` finishes it. */
-export function incomplete(id: string, state: State, failures: readonly unknown[], logFile: string): Error {
-  const reasons = failures.map(
-    (failure) =>
-      `${describeError(failure)}\nThe image is kept; the next \`pulumi up\` goes on from here. Log: ${logFile}`,
-  );
-  return Object.assign(new Error(reasons.join("\n")), {
-    id,
-    properties: { ...state, incomplete: true },
-    reasons,
-  });
 }
 
 /** What a changed list of post-processors no longer makes. */

@@ -14,6 +14,7 @@ import type { Artifact } from "../core/model";
 import { nameOf, readOptions } from "./check";
 import { cancellable } from "./cancel";
 import { flushLog } from "./engine-log";
+import { IncompleteError } from "./incomplete";
 import { removeMade } from "./made";
 import { requirePlatform } from "./platforms";
 import { BuildProgress } from "./progress";
@@ -21,8 +22,8 @@ import type { Inputs } from "./state";
 import { identifyUnit, listSources, readUnits, toPostProcessorStep, type Unit } from "./units";
 
 const DEFAULT_BUILD_TIMEOUT = "30m";
-/** Values of credentials that are no secrets: they would mask half of a log. */
-const PUBLIC_CREDENTIALS = new Set(["server", "username"]);
+/** What stands beside secrets and is none: it would mask half of a log. */
+const PUBLIC_TEXTS = new Set(["server", "username", "type"]);
 
 /** One create or update of one image: its options, its place, its log. */
 export interface Operation {
@@ -75,7 +76,7 @@ async function runLogged<T>(
   const name = nameOf(inputs.__kiln.urn);
   const progress = new BuildProgress(inputs.__kiln.urn);
   const folder = path.join(stateFolder(), "logs", inputs.__kiln.project, inputs.__kiln.stack, name);
-  const log = new BuildLog(folder, buildId, createRedactor(listSecretValues(platform, options)), progress);
+  const log = new BuildLog(folder, buildId, createRedactor(listSecretValues(platform, inputs)), progress);
   try {
     const timeout = options.buildTimeout ?? DEFAULT_BUILD_TIMEOUT;
     return await withDeadline(
@@ -110,19 +111,21 @@ async function runLogged<T>(
 function explainFailure(error: unknown, log: BuildLog): Error {
   const text = log.redact(describeError(error));
   log.info(`failed: ${text}`);
+  if (error instanceof IncompleteError)
+    return new IncompleteError(error.id, error.properties, error.reasons.map((reason) => log.redact(reason)));
   if (error instanceof CancelledError) return new CancelledError(`${text}. Log: ${log.file}`);
   return new Error(`${text}\nLog: ${log.file}`, { cause: error });
 }
 
-/** Every credential in the options, wherever it is. */
-export function listSecretValues(platform: Platform, options: CommonOptions): string[] {
+/** Every credential in the options, and every text in an option that a secret was interpolated into: which part of it is one, nobody tells. */
+export function listSecretValues(platform: Platform, inputs: Inputs): string[] {
   const collect = (value: unknown): string[] => {
     if (typeof value === "string") return [value];
     if (typeof value !== "object" || value === null) return [];
-    return Object.entries(value).flatMap(([key, item]) => (PUBLIC_CREDENTIALS.has(key) ? [] : collect(item)));
+    return Object.entries(value).flatMap(([key, item]) => (PUBLIC_TEXTS.has(key) ? [] : collect(item)));
   };
-  const { secrets = {}, ...others } = options as CommonOptions & Record<string, unknown>;
-  return [...Object.values(secrets), ...platform.credentialOptions.flatMap((name) => collect(others[name]))];
+  const names = new Set(["secrets", ...platform.credentialOptions, ...inputs.__kiln.secretOptions]);
+  return [...names].flatMap((name) => collect(inputs[name]));
 }
 
 /** Runs what is new or changed among the post-processors, and undoes what earlier ones made and these do not. */

@@ -1,8 +1,9 @@
-import { isConfirmed, parseClaim, type Claim } from "../core/claims";
+import { listHeld, parseClaim, type Claim } from "../core/claims";
 import { describeError } from "../core/errors";
 import { listDeadEntries, removeJournal, type JournalEntry } from "../core/journal";
 import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
+import { recall } from "./memory";
 import type { Operation } from "./operation";
 
 /** Removes the machines that dead builds left on this engine. Their finished images stay for the next create to find. */
@@ -35,25 +36,22 @@ export async function sweepRemains(
   if (entries.length === 0) return;
   const claims = await site.listClaims(signal);
   for (const entry of entries) {
-    const claim = findClaim(claims, entry);
+    const held = listClaimsOf(entry, claims);
+    const [first] = held;
     const isOwn = entry.urn === inputs.__kiln.urn;
-    if (claim && !isOwn) continue; // its own resource may still want it; a day later anybody collects it
-    if (claim) {
-      const isTaken = claims.some(
-        (other) => other.artifactId === claim.artifactId && isConfirmed(claims, other.owner, other.id),
-      );
-      const undone = isTaken ? [] : entry.made;
-      for (const made of undone)
-        await site.undo(made, { kind: "", id: claim.artifactId, data: {} }, { deleteRemote: false, signal });
-      await dropWithWarning(site, claim, inputs.__kiln.urn, signal);
+    if (first && !isOwn) continue; // its own resource may still want it; a day later anybody collects it
+    if (first) {
+      const { planned } = recall(entry.urn);
+      for (const made of entry.made.filter((item) => !planned.includes(item)))
+        await site.undo(made, { kind: "", id: first.artifactId, data: {} }, { deleteRemote: false, signal });
     }
+    for (const claim of held) await dropWithWarning(site, claim, inputs.__kiln.urn, signal);
     removeJournal(entry.buildId);
   }
 }
 
-function findClaim(claims: readonly Claim[], entry: JournalEntry): Claim | undefined {
+/** What holds the artifact of an entry. A build that was to be returned has none in its entry: see `create`. */
+export function listClaimsOf(entry: JournalEntry, claims: readonly Claim[]): Claim[] {
   const wanted = entry.claim && parseClaim(entry.claim.owner, entry.claim.tag, "");
-  return claims.find(
-    (claim) => claim.owner === wanted?.owner && claim.id === wanted.id && claim.state === "new",
-  );
+  return wanted ? listHeld(claims, wanted.owner, wanted.id) : [];
 }

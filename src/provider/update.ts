@@ -1,5 +1,6 @@
 import { isConfirmed } from "../core/claims";
-import { describeState, incomplete, undoStale } from "./create";
+import { describeState, undoStale } from "./create";
+import { incomplete } from "./incomplete";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Inputs, State } from "./state";
 

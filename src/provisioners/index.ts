@@ -2,7 +2,7 @@
  * The table of provisioners: a line here makes the public factory (`kiln.shell`) and tells the engine where the rest is.
  * Nothing is loaded before it is needed, since a user's program imports this file too.
  */
-import { unit } from "../core/unit";
+import { unit } from "../pulumi/unit";
 import type { ShellOptions } from "./shell";
 import type { FileOptions } from "./file";
 import type { ShellLocalOptions } from "./shell-local";

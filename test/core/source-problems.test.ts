@@ -4,7 +4,7 @@ import * as fs from "node:fs";
 import { createServer } from "node:net";
 import * as path from "node:path";
 import { describe, it } from "node:test";
-import { type SourceProblems, type SourceSpec, hashSources } from "../../src/core/source-tree";
+import { SourceProblems, type SourceSpec, hashSources } from "../../src/core/source-tree";
 import { type Files, makeWorkFolder } from "./source-folders";
 
 const { cwd, makeFolder, at } = makeWorkFolder();
@@ -24,7 +24,10 @@ async function hashOne(spec: string | SourceSpec, cacheDir = path.join(cwd, "cac
 async function findProblems(...specs: SourceSpec[]): Promise<SourceProblems> {
   return hashSources(specs, { cwd, cacheDir: path.join(cwd, "cache") }).then(
     () => assert.fail("there were no problems"),
-    (error: SourceProblems) => error,
+    (error: unknown) => {
+      assert.ok(error instanceof SourceProblems);
+      return error;
+    },
   );
 }
 

@@ -5,8 +5,8 @@ import { pipeline } from "node:stream/promises";
 import type { BuildContext } from "../../core/context";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
 import { DockerCommunicator } from "./communicator";
-import type { DockerDriver, ImageConfig, ImageDetails } from "./driver";
-import type { DockerImageOptions } from "./options";
+import type { ImageConfig, ImageDetails } from "./driver";
+import { findSource, platformOf, type SourceOptions } from "./source-image";
 
 /** Ends at once when it is killed, and waits for ever otherwise; needs only a shell. */
 const SLEEPER = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"];
@@ -20,11 +20,7 @@ export interface DockerArtifact extends Artifact {
   };
 }
 
-export interface DockerBuilderOptions {
-  driver: DockerDriver;
-  options: DockerImageOptions;
-  /** The registry's digest of the source, where the fingerprint stands on one. */
-  baseDigest?: string;
+export interface DockerBuilderOptions extends SourceOptions {
   /** The name that the image is committed to. */
   repository: string;
   tag: string;
@@ -44,6 +40,7 @@ export class DockerBuilder implements Builder<DockerArtifact> {
   async build(context: BuildContext, provisioning: Provisioning): Promise<DockerArtifact> {
     const { options } = this.setup;
     const source = await context.step(`source: ${options.image}`, () => findSource(context, this.setup));
+    const result = deferUncommit(context, this.setup);
     const container = await createContainer(context, this.setup, source);
     const communicator = connect(context, this.setup, source, container);
     await provisioning.run(communicator);
@@ -52,46 +49,9 @@ export class DockerBuilder implements Builder<DockerArtifact> {
       return context.step(`export: ${options.exportPath}`, () =>
         exportFiles(context, this.setup, source, container),
       );
-    return context.step("commit", () => commit(context, this.setup, source, container));
+    result.artifact = await context.step("commit", () => commit(context, this.setup, source, container));
+    return result.artifact;
   }
-}
-
-async function findSource(context: BuildContext, build: DockerBuilderOptions): Promise<ImageDetails> {
-  const { driver, options } = build;
-  const { signal, log } = context;
-  const reference = build.baseDigest
-    ? `${options.image.replace(/(:[^/]*)?(@.*)?$/, "")}@${build.baseDigest}`
-    : options.image;
-  const present = await driver.findImage(reference, signal);
-  const policy = options.pull ?? "missing";
-  if (present && fitsPlatform(present, options.platform)) return present;
-  if (policy === "never") {
-    throw new Error(
-      `Looking for the source image ${reference}: the engine at ${driver.address} ${present ? `has it for ${platformOf(present)} only` : "does not have it"}, and \`pull\` is "never"`,
-    );
-  }
-  log.info(`pulling ${reference}`);
-  await driver.pullImage(reference, options.platform, (text) => log.progress(text), signal);
-  const pulled = await driver.findImage(reference, signal);
-  if (!pulled)
-    throw new Error(`Pulling ${reference}: the engine says it is done, but does not have the image`);
-  if (!fitsPlatform(pulled, options.platform))
-    throw new Error(`Pulling ${reference} for ${options.platform}: the registry gave ${platformOf(pulled)}`);
-  return pulled;
-}
-
-function platformOf(image: ImageDetails): string {
-  return [image.os, image.architecture, image.variant].filter((part) => part !== "").join("/");
-}
-
-export function fitsPlatform(image: ImageDetails, platform: string | undefined): boolean {
-  if (platform === undefined) return true;
-  const [os, architecture, variant] = platform.split("/");
-  return (
-    image.os === os &&
-    image.architecture === architecture &&
-    (variant === undefined || image.variant === "" || image.variant === variant)
-  );
 }
 
 async function createContainer(
@@ -154,6 +114,20 @@ function connect(
     imageUser: source.config.User ?? "",
     environment: options.environment ?? {},
   });
+}
+
+/**
+ * An engine that is cut off in a commit may go on with it: the undo comes after the container's, and what lands later still
+ * has its claim. What has become an artifact is not this builder's any more.
+ */
+function deferUncommit(context: BuildContext, build: DockerBuilderOptions): { artifact?: DockerArtifact } {
+  const { driver, repository, tag } = build;
+  const result: { artifact?: DockerArtifact } = {};
+  const undo = async (signal: AbortSignal): Promise<void> => {
+    if (!result.artifact) await driver.untagImage(`${repository}:${tag}`, signal);
+  };
+  context.defer("taking back an unfinished commit", undo, "failure");
+  return result;
 }
 
 async function commit(

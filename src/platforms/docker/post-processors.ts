@@ -1,5 +1,5 @@
 /** The table of Docker's post-processors: a line here makes the public factory (`kiln.docker.tag`). Nothing is loaded before it is needed. */
-import { unit } from "../../core/unit";
+import { unit } from "../../pulumi/unit";
 import type { PushOptions } from "./push";
 import type { SaveOptions } from "./save";
 import type { TagOptions } from "./tag";

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import type { Claim } from "../../core/claims";
 import type { Artifact, Builder } from "../../core/model";
 import type { Outputs, Site } from "../../core/platform";
-import { DockerBuilder, fitsPlatform, nameContainer, type DockerArtifact } from "./builder";
+import { DockerBuilder, nameContainer, type DockerArtifact } from "./builder";
 import { claimRepository, collect, dropClaim, listClaims, putClaim } from "./claim-tags";
 import { formatClaimTag } from "../../core/claims";
 import { findCredentials } from "./credentials";
@@ -12,6 +12,7 @@ import type { DockerImageOptions, RegistryAuth } from "./options";
 import { parseReference } from "./reference";
 import { readPinned } from "./references";
 import { deleteManifest, findManifest } from "./registry";
+import { fitsPlatform } from "./source-image";
 
 const REGISTRY_DEADLINE_MS = 10_000;
 

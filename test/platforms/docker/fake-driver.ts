@@ -8,57 +8,27 @@ import type {
   ContainerDetails,
   ContainerOptions,
   DockerDriver,
-  ImageConfig,
   ImageDetails,
   InUse,
   OnProgress,
   PathDetails,
 } from "../../../src/platforms/docker/driver";
 import { EngineError } from "../../../src/platforms/docker/engine-error";
-import { packFiles, unpackFiles, type Files } from "./fake-files";
+import { packFiles, unpackFiles } from "./fake-files";
+import { describeImage, FakeWorld, withTag, type FakeContainer } from "./fake-world";
 import { applyChanges, mergeConfig } from "./fake-config";
-
-export interface FakeImage {
-  id: string;
-  parent: string;
-  names: Set<string>;
-  digests: Set<string>;
-  config: ImageConfig;
-  files: Files;
-}
-
-export interface FakeContainer {
-  id: string;
-  name: string;
-  image: string;
-  config: ImageConfig;
-  hostConfig: Record<string, unknown>;
-  running: boolean;
-  files: Files;
-  /** What was run in it. */
-  commands: CommandOptions[];
-}
 
 /** What a command does; undefined: this program does not know it. */
 export type Program = (container: FakeContainer, options: CommandOptions) => number | undefined;
 
-/** An engine with its world in maps, and the real one's rules for what goes and what stays. Tests look at the world. */
+/** An engine whose world is in maps: tests look at the world, not at the calls. */
 export class FakeDockerDriver implements DockerDriver {
   readonly address = "fake://engine";
-  readonly images = new Map<string, FakeImage>();
-  readonly containers = new Map<string, FakeContainer>();
-  /** What registries hold, by reference and by `repository@digest`. */
-  readonly registry = new Map<string, FakeImage>();
+
   /** Beside `cat FILE` and `/bin/sh -c "exit N"`, which all containers know. */
   program: Program = () => undefined;
-  private made = 0;
 
-  /** Adds an image that was there before the test. */
-  addImage(reference: string, config: ImageConfig = {}, files: Files = new Map()): FakeImage {
-    const image = this.makeImage("", config, new Map([["/tmp", "folder"], ...files]));
-    image.names.add(reference);
-    return image;
-  }
+  constructor(readonly world = new FakeWorld()) {}
 
   async readEngineId(signal: AbortSignal): Promise<string> {
     return answer(signal, () => "FAKE");
@@ -66,7 +36,7 @@ export class FakeDockerDriver implements DockerDriver {
 
   async findImage(reference: string, signal: AbortSignal): Promise<ImageDetails | undefined> {
     return answer(signal, () => {
-      const image = this.lookUp(reference);
+      const image = this.world.lookUp(reference);
       return image && describeImage(image);
     });
   }
@@ -76,7 +46,7 @@ export class FakeDockerDriver implements DockerDriver {
       const matcher = new RegExp(
         `^${pattern.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", "[^/]*")}$`,
       );
-      return [...this.images.values()].flatMap((image) =>
+      return [...this.world.images.values()].flatMap((image) =>
         [...image.names]
           .filter((tag) => matcher.test(tag) || matcher.test(tag.replace(/:[^:/]*$/, "")))
           .map((tag) => ({ imageId: image.id, tag })),
@@ -91,31 +61,31 @@ export class FakeDockerDriver implements DockerDriver {
     signal: AbortSignal,
   ): Promise<void> {
     return answer(signal, () => {
-      const pulled = this.registry.get(withTag(reference));
+      const pulled = this.world.registry.get(withTag(reference));
       if (!pulled) throw new EngineError(`Pulling ${reference}`, "manifest unknown", 404);
-      const image = this.images.get(pulled.id) ?? { ...pulled, names: new Set(), digests: new Set() };
-      this.images.set(image.id, image);
+      const image = this.world.images.get(pulled.id) ?? { ...pulled, names: new Set(), digests: new Set() };
+      this.world.images.set(image.id, image);
       if (reference.includes("@")) image.digests.add(reference);
-      else this.moveName(image, withTag(reference));
+      else this.world.moveName(image, withTag(reference));
     });
   }
 
   async tagImage(image: string, repository: string, tag: string, signal: AbortSignal): Promise<void> {
     return answer(signal, () => {
-      const found = this.lookUp(image);
+      const found = this.world.lookUp(image);
       if (!found) throw new EngineError(`Tagging ${image}`, `No such image: ${image}`, 404);
-      this.moveName(found, `${repository}:${tag}`);
+      this.world.moveName(found, `${repository}:${tag}`);
     });
   }
 
   async untagImage(reference: string, signal: AbortSignal): Promise<"untagged" | "missing" | InUse> {
     return answer(signal, () => {
-      const image = this.lookUp(reference);
+      const image = this.world.lookUp(reference);
       if (!image) return "missing";
-      const user = [...this.containers.values()].find((container) => container.image === image.id);
+      const user = [...this.world.containers.values()].find((container) => container.image === image.id);
       if (image.names.size === 1 && user) return { inUseBy: `container ${user.name}` };
       image.names.delete(withTag(reference));
-      this.removeUnnamed(image.id);
+      this.world.removeUnnamed(image.id);
       return "untagged";
     });
   }
@@ -127,18 +97,18 @@ export class FakeDockerDriver implements DockerDriver {
     signal: AbortSignal,
   ): Promise<string> {
     return answer(signal, () => {
-      const image = this.lookUp(`${repository}:${tag}`);
+      const image = this.world.lookUp(`${repository}:${tag}`);
       if (!image) throw new EngineError(`Pushing ${repository}:${tag}`, "it does not exist locally", 404);
       const digest = `sha256:${createHash("sha256").update(`manifest of ${image.id}`).digest("hex")}`;
       image.digests.add(`${repository}@${digest}`);
-      this.registry.set(`${repository}:${tag}`, image).set(`${repository}@${digest}`, image);
+      this.world.registry.set(`${repository}:${tag}`, image).set(`${repository}@${digest}`, image);
       return digest;
     });
   }
 
   async saveImages(references: string[], signal: AbortSignal): Promise<Readable> {
     return answer(signal, () => {
-      const found = references.map((reference) => this.lookUp(reference));
+      const found = references.map((reference) => this.world.lookUp(reference));
       if (found.includes(undefined)) throw new EngineError("Saving", "No such image", 404);
       return Readable.from([Buffer.from(found.map((image) => image?.id).join("\n"))]);
     });
@@ -147,12 +117,12 @@ export class FakeDockerDriver implements DockerDriver {
   async createContainer(options: ContainerOptions, signal: AbortSignal): Promise<string> {
     return answer(signal, () => {
       const attempt = `Creating a container from ${options.image}`;
-      const image = this.lookUp(options.image);
+      const image = this.world.lookUp(options.image);
       if (!image) throw new EngineError(attempt, `No such image: ${options.image}`, 404);
-      if (this.lookUpContainer(options.name)) throw new EngineError(attempt, "the name is in use", 409);
+      if (this.world.lookUpContainer(options.name)) throw new EngineError(attempt, "the name is in use", 409);
       const own = { Entrypoint: options.entrypoint, Cmd: options.command };
       const container: FakeContainer = {
-        id: this.makeId().slice("sha256:".length),
+        id: this.world.makeId().slice("sha256:".length),
         name: options.name,
         image: image.id,
         config: mergeConfig(own, image.config),
@@ -161,32 +131,32 @@ export class FakeDockerDriver implements DockerDriver {
         files: new Map(image.files),
         commands: [],
       };
-      this.containers.set(container.id, container);
+      this.world.containers.set(container.id, container);
       return container.id;
     });
   }
 
   async startContainer(id: string, signal: AbortSignal): Promise<void> {
-    return answer(signal, () => void (this.requireContainer(id, "Starting").running = true));
+    return answer(signal, () => void (this.world.requireContainer(id, "Starting").running = true));
   }
 
   async findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined> {
     return answer(signal, () => {
-      const container = this.lookUpContainer(nameOrId);
+      const container = this.world.lookUpContainer(nameOrId);
       return container && { id: container.id, name: container.name, running: container.running, exitCode: 0 };
     });
   }
 
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
     return answer(signal, () => {
-      const container = this.lookUpContainer(id);
-      if (container) this.containers.delete(container.id);
+      const container = this.world.lookUpContainer(id);
+      if (container) this.world.containers.delete(container.id);
     });
   }
 
   async runCommand(id: string, options: CommandOptions): Promise<number> {
     return answer(options.signal, () => {
-      const container = this.requireContainer(id, "Running a command in");
+      const container = this.world.requireContainer(id, "Running a command in");
       if (!container.running) throw new EngineError("Running a command", "the container is not running", 409);
       container.commands.push(options);
       const [name, ...rest] = options.argv;
@@ -204,7 +174,7 @@ export class FakeDockerDriver implements DockerDriver {
 
   async findPath(id: string, path: string, signal: AbortSignal): Promise<PathDetails | undefined> {
     return answer(signal, () => {
-      const { files } = this.requireContainer(id, "Looking into");
+      const { files } = this.world.requireContainer(id, "Looking into");
       const found = path === "/" ? "folder" : files.get(path);
       return found && { name: posix.basename(path), isFolder: found === "folder", linkTarget: "" };
     });
@@ -213,7 +183,7 @@ export class FakeDockerDriver implements DockerDriver {
   async putArchive(id: string, folder: string, archive: Readable, signal: AbortSignal): Promise<void> {
     const unpacked = await unpackFiles(archive);
     return answer(signal, () => {
-      const { files } = this.requireContainer(id, "Sending files to");
+      const { files } = this.world.requireContainer(id, "Sending files to");
       if (folder !== "/" && files.get(folder) !== "folder")
         throw new EngineError(`Sending files to ${folder}`, "Could not find the folder", 404);
       for (const [name, content] of unpacked) files.set(posix.join(folder, name), content);
@@ -222,7 +192,7 @@ export class FakeDockerDriver implements DockerDriver {
 
   async getArchive(id: string, path: string, signal: AbortSignal): Promise<Readable> {
     return answer(signal, () => {
-      const { files } = this.requireContainer(id, "Fetching from");
+      const { files } = this.world.requireContainer(id, "Fetching from");
       const found = [...files].filter(([name]) => name === path || name.startsWith(`${path}/`));
       if (found.length === 0) throw new EngineError(`Fetching ${path}`, "Could not find the file", 404);
       const base = posix.dirname(path);
@@ -232,65 +202,19 @@ export class FakeDockerDriver implements DockerDriver {
 
   async exportContainer(id: string, signal: AbortSignal): Promise<Readable> {
     return answer(signal, () => {
-      const { files } = this.requireContainer(id, "Exporting");
+      const { files } = this.world.requireContainer(id, "Exporting");
       return packFiles(new Map([...files].map(([name, content]) => [name.slice(1), content])));
     });
   }
 
   async commitContainer(options: CommitOptions, signal: AbortSignal): Promise<string> {
     return answer(signal, () => {
-      const container = this.requireContainer(options.container, "Committing");
+      const container = this.world.requireContainer(options.container, "Committing");
       const config = mergeConfig(applyChanges(options.config, options.changes), container.config);
-      const image = this.makeImage(container.image, config, new Map(container.files));
-      this.moveName(image, `${options.repository}:${options.tag}`);
+      const image = this.world.makeImage(container.image, config, new Map(container.files));
+      this.world.moveName(image, `${options.repository}:${options.tag}`);
       return image.id;
     });
-  }
-
-  private lookUp(reference: string): FakeImage | undefined {
-    const name = withTag(reference);
-    return (
-      this.images.get(reference) ??
-      [...this.images.values()].find((image) => image.names.has(name) || image.digests.has(reference))
-    );
-  }
-
-  private lookUpContainer(nameOrId: string): FakeContainer | undefined {
-    const all = [...this.containers.values()];
-    return this.containers.get(nameOrId) ?? all.find(({ name }) => name === nameOrId);
-  }
-
-  private requireContainer(id: string, attempt: string): FakeContainer {
-    const container = this.lookUpContainer(id);
-    if (!container) throw new EngineError(`${attempt} ${id}`, `No such container: ${id}`, 404);
-    return container;
-  }
-
-  private makeImage(parent: string, config: ImageConfig, files: Files): FakeImage {
-    const image = { id: this.makeId(), parent, names: new Set<string>(), digests: new Set<string>(), config };
-    this.images.set(image.id, { ...image, files });
-    return this.images.get(image.id) as FakeImage;
-  }
-
-  private makeId(): string {
-    return `sha256:${createHash("sha256").update(String(++this.made)).digest("hex")}`;
-  }
-
-  /** A name points to one image. The one that it leaves stays, nameless: the engine calls it dangling. */
-  private moveName(image: FakeImage, name: string): void {
-    for (const other of this.images.values()) other.names.delete(name);
-    image.names.add(name);
-  }
-
-  /** An image goes with its last name, unless another was made from it; then its nameless parents go too. */
-  private removeUnnamed(id: string): void {
-    const image = this.images.get(id);
-    const isNeeded =
-      [...this.images.values()].some(({ parent }) => parent === id) ||
-      [...this.containers.values()].some((container) => container.image === id);
-    if (!image || image.names.size > 0 || isNeeded) return;
-    this.images.delete(id);
-    this.removeUnnamed(image.parent);
   }
 }
 
@@ -301,23 +225,4 @@ async function answer<T>(signal: AbortSignal, work: () => T): Promise<T> {
   await Promise.resolve();
   throwIfAborted(signal);
   return result;
-}
-
-function withTag(reference: string): string {
-  return /[:@][^/]*$/.test(reference) ? reference : `${reference}:latest`;
-}
-
-function describeImage(image: FakeImage): ImageDetails {
-  const sizes = [...image.files.values()].map((content) => (Buffer.isBuffer(content) ? content.length : 0));
-  return {
-    id: image.id,
-    os: "linux",
-    architecture: "amd64",
-    variant: "",
-    parent: image.parent,
-    sizeBytes: sizes.reduce((sum, size) => sum + size, 0),
-    tags: [...image.names],
-    digests: [...image.digests],
-    config: image.config,
-  };
 }

@@ -1,8 +1,10 @@
-import type { Definition } from "./model";
+/** Rows of the tables of units. No run-time import: the user's program and the engine both load this. */
+import type { Definition } from "../core/model";
+import type { Args } from "./args";
 
-/** A row of a table of units: makes the plain data for the user, and loads the definition for the engine, only when it is needed. */
+/** Makes the plain data that a program passes, and knows where the engine finds the rest. */
 export interface UnitFactory<Type extends string, Options> {
-  (options: Options): Options & { type: Type };
+  (options: Args<Options>): Args<Options> & { type: Type };
   readonly unitType: Type;
   readonly load: () => Definition<Options, unknown, never>;
 }
@@ -12,6 +14,6 @@ export function unit<Type extends string, Options>(
   unitType: Type,
   load: () => Definition<Options, unknown, never>,
 ): UnitFactory<Type, Options> {
-  const factory = (options: Options): Options & { type: Type } => ({ ...options, type: unitType });
+  const factory = (options: Args<Options>): Args<Options> & { type: Type } => ({ ...options, type: unitType });
   return Object.assign(factory, { unitType, load });
 }
