@@ -24,10 +24,13 @@ export interface Claim {
 const TAG = /^(k\d+-[0-9a-f]{64})-(\d+-[0-9a-f]{4})-(new|live|pin|keep|gone)$/;
 const ABANDONED_AFTER_MS = 24 * 3_600_000;
 
-/** Lower-case path of three parts; unique by its hash, the rest is for people. */
+/** Lower-case path of three parts; unique by its last, the hashes of URN and lineage, the rest is for people. */
 export function formatOwner(project: string, stack: string, urn: string, lineage: string): string {
-  const hash = createHash("sha256").update(`${urn}\0${lineage}`).digest("hex").slice(0, 16);
-  return [project, stack].map(sanitizePart).concat(hash).join("/");
+  return [sanitizePart(project), sanitizePart(stack), hash8(urn) + hash8(lineage)].join("/");
+}
+
+function hash8(text: string): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, 8);
 }
 
 export function formatClaimTag(claim: Pick<Claim, "fingerprint" | "id" | "state">): string {
@@ -57,7 +60,8 @@ export function isConfirmed(claims: readonly Claim[], owner: string, id: string)
 
 /**
  * Which artifacts a create may adopt instead of building, best first. None when the user asked for a rebuild: the
- * fingerprint is that of a live claim of this very resource, and nothing moved.
+ * fingerprint is that of a live claim of this very resource, and nothing moved. Its lineage does not count: a tainted
+ * resource is made anew without a word about the old one.
  */
 export function findAdoptable(
   claims: readonly Claim[],
@@ -66,7 +70,9 @@ export function findAdoptable(
   moved: boolean,
 ): string[] {
   const fitting = claims.filter((claim) => claim.fingerprint === fingerprint);
-  const asksForRebuild = !moved && own(fitting, owner).some((claim) => isConfirmed(claims, owner, claim.id));
+  const asksForRebuild =
+    !moved &&
+    fitting.some((claim) => isSameUrn(claim.owner, owner) && isConfirmed(claims, claim.owner, claim.id));
   if (asksForRebuild) return [];
   const ranked = [...fitting].sort(
     (a, b) => Number(b.owner === owner) - Number(a.owner === owner) || sequenceOf(b.id) - sequenceOf(a.id),
@@ -114,6 +120,10 @@ export function listCollectable(claims: readonly Claim[], nowMs: number): Claim[
     (claim) =>
       claim.state === "gone" || (claim.state === "new" && sequenceOf(claim.id) < nowMs - ABANDONED_AFTER_MS),
   );
+}
+
+function isSameUrn(owner: string, other: string): boolean {
+  return owner.slice(0, -8) === other.slice(0, -8);
 }
 
 function own(claims: readonly Claim[], owner: string): Claim[] {

@@ -53,8 +53,8 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
   return {
     ...options,
     ...putBack(options, units),
-    ...(containsUnknown(options.postProcessors) ? {} : platform.predictOutputs(options)),
     ...(await predict(platform, options, olds, news, fingerprint, memory)),
+    ...(containsUnknown(options.postProcessors) ? {} : platform.predictOutputs(options)),
     fingerprint,
     contents:
       news.contents ??
@@ -179,7 +179,7 @@ async function findBase(
 function remember(olds: Partial<Inputs>, news: Inputs, fingerprint: string): ResourceMemory {
   const memory = recall(news.__kiln.urn);
   // A replacement checks a second time, without the old inputs: the first time knew more.
-  if (olds.fingerprint !== undefined || !memory.checked) memory.moved = olds.fingerprint !== fingerprint;
+  if (olds.fingerprint !== undefined) memory.moved = olds.fingerprint !== fingerprint;
   memory.checked = true;
   memory.lineage = olds.__kiln?.lineage ?? memory.lineage ?? randomBytes(4).toString("hex");
   return memory;
@@ -208,15 +208,15 @@ async function predict(
   memory: ResourceMemory,
 ): Promise<Outputs> {
   if (fingerprint === UNKNOWN) return {};
-  // The second check of a replacement that the user asked for: what exists is what is to be replaced.
-  if (olds.fingerprint === undefined && !memory.moved) return {};
   const known = olds.fingerprint === fingerprint ? pickOutputs(platform, olds) : {};
   const site = await previewSite(platform, options, news.__kiln.urn);
   if (!site) return known;
   const { claims } = site;
   const owner = formatOwner(news.__kiln.project, news.__kiln.stack, news.__kiln.urn, memory.lineage ?? "");
   try {
-    for (const artifactId of findAdoptable(claims, owner, fingerprint, true)) {
+    // Without old inputs it is to be created, and may be what the user wants built again.
+    const moved = memory.moved || olds.fingerprint !== undefined;
+    for (const artifactId of findAdoptable(claims, owner, fingerprint, moved)) {
       const artifact = await site.site.findArtifact(
         artifactId,
         options,

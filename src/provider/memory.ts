@@ -5,7 +5,7 @@
 export interface ResourceMemory {
   /** `check` ran: the program declares the resource, so a delete is the end of an old one. */
   checked: boolean;
-  /** The last known inputs had another fingerprint, or there were none. */
+  /** The last known inputs had another fingerprint. */
   moved: boolean;
   lineage?: string;
   /** What the present options make: an old resource's delete must leave it. */
@@ -20,7 +20,7 @@ const memories = (holder[key] ??= new Map<string, ResourceMemory>());
 export function recall(urn: string): ResourceMemory {
   let memory = memories.get(urn);
   if (!memory) {
-    memory = { checked: false, moved: true, planned: [] };
+    memory = { checked: false, moved: false, planned: [] };
     memories.set(urn, memory);
   }
   return memory;

@@ -63,9 +63,11 @@ export class Registry {
   /** The digest of a `repository:tag`, if it is here. */
   async findDigest(name: string): Promise<string | undefined> {
     const reference = parseReference(`${this.address}/${name}`);
-    return (await findManifest(reference, {
-      credentials: { serverAddress: this.address, ...user },
-    }))?.digest;
+    return (
+      await findManifest(reference, {
+        credentials: { serverAddress: this.address, ...user },
+      })
+    )?.digest;
   }
 }
 
