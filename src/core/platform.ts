@@ -23,8 +23,10 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   readonly schema: OptionsSchema<Options>;
   /** Post-processors beside the platform-neutral ones. */
   readonly postProcessors: readonly { unitType: string; load: () => unknown }[];
-  /** Top-level options with credentials: never shown, never in outputs. */
+  /** Top-level options with credentials: never shown, never in outputs but for `accessOptions`. */
   readonly credentialOptions: readonly string[];
+  /** Those of the credentials that refresh and destroy need, which get the outputs alone: they stay there, as secrets. */
+  readonly accessOptions: readonly string[];
   /** Outputs that `create` gives. */
   readonly outputNames: readonly string[];
   /** How many steps a build has beside its provisioners. */
@@ -42,6 +44,8 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   describeOutputs(artifact: Artifact, results: readonly Artifact[]): Outputs;
   /** The same as far as the options tell, before there is an artifact. */
   predictOutputs(options: Options): Outputs;
+  /** Local files that a build of these options writes. */
+  listFiles?(options: Options): string[];
   /** Changes that no rebuild follows but that need the resource made anew, e.g. another engine. */
   listReplacing(before: Partial<Options>, after: Partial<Options>): string[];
   /** Options whose change must reach the state, by an update. */
@@ -79,8 +83,6 @@ export interface Site<Options> {
     artifact: Artifact,
     options: { deleteRemote: boolean; signal: AbortSignal },
   ): Promise<void>;
-  /** Removes files and the like of an artifact that has no claims. */
-  destroy(artifact: Artifact, cwd: string, signal: AbortSignal): Promise<void>;
 
   nameMachine(buildId: string): string;
   /** Removes what a dead build left. */

@@ -49,7 +49,7 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     news.fingerprint ?? (containsUnknown(identity) ? UNKNOWN : computeFingerprint(identity));
 
   const memory = remember(olds, news, fingerprint);
-  memory.planned = listPlanned(platform, news, units.sequences);
+  memory.planned = listPlanned(platform, options, news, units.sequences);
   return {
     ...options,
     ...putBack(options, units),
@@ -185,12 +185,19 @@ function remember(olds: Partial<Inputs>, news: Inputs, fingerprint: string): Res
   return memory;
 }
 
-function listPlanned(platform: Platform, news: Inputs, sequences: readonly Unit[][]): string[] {
+function listPlanned(
+  platform: Platform,
+  options: CommonOptions,
+  news: Inputs,
+  sequences: readonly Unit[][],
+): string[] {
   const context = { name: nameOf(news.__kiln.urn), platform: platform.name };
-  return sequences
+  const files = platform.listFiles?.(options) ?? [];
+  const made = sequences
     .flat()
     .filter(({ options }) => !containsUnknown(options))
     .flatMap((unit) => unit.definition.planMade?.(unit.options, context) ?? []);
+  return [...files.map((file) => `file:${file}`), ...made];
 }
 
 /** The last part of a URN. */

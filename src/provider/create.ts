@@ -189,7 +189,9 @@ export function describeState(
   const results = records.map((record) => record.artifact);
   const built: Built = { artifact, records, owner: ownerOf(inputs), endpoint: site.address, engineId };
   const kept = Object.fromEntries(
-    Object.entries(inputs).filter(([name]) => !platform.credentialOptions.includes(name)),
+    Object.entries(inputs).filter(
+      ([name]) => !platform.credentialOptions.includes(name) || platform.accessOptions.includes(name),
+    ),
   );
   return {
     ...(kept as Inputs),

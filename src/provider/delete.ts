@@ -16,7 +16,10 @@ export function deleteImage(id: string, state: State): Promise<void> {
     const { urn } = state.__kiln;
     const { artifact, records, owner, engineId, endpoint } = state.__kiln.built;
     const memory = recall(urn);
-    const made = records.flatMap((record) => record.made).filter((item) => !memory.planned.includes(item));
+    const files = (artifact.files ?? []).map((file) => `file:${file}`);
+    const made = [...files, ...records.flatMap((record) => record.made)].filter(
+      (item) => !memory.planned.includes(item),
+    );
     try {
       const site = await platform.connect(readOptions(platform, state), { signal });
       const isSamePlace = (await site.readId(signal)) === engineId;
@@ -35,7 +38,6 @@ export function deleteImage(id: string, state: State): Promise<void> {
         site,
       });
       if (!isSamePlace) return;
-      await site.destroy(artifact, process.cwd(), signal);
       for (const claim of listDropped(await site.listClaims(signal), owner, id, memory.checked)) {
         await dropWithWarning(site, claim, urn, signal);
       }

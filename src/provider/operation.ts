@@ -112,7 +112,11 @@ function explainFailure(error: unknown, log: BuildLog): Error {
   const text = log.redact(describeError(error));
   log.info(`failed: ${text}`);
   if (error instanceof IncompleteError)
-    return new IncompleteError(error.id, error.properties, error.reasons.map((reason) => log.redact(reason)));
+    return new IncompleteError(
+      error.id,
+      error.properties,
+      error.reasons.map((reason) => log.redact(reason)),
+    );
   if (error instanceof CancelledError) return new CancelledError(`${text}. Log: ${log.file}`);
   return new Error(`${text}\nLog: ${log.file}`, { cause: error });
 }

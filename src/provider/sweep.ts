@@ -3,6 +3,7 @@ import { describeError } from "../core/errors";
 import { listDeadEntries, removeJournal, type JournalEntry } from "../core/journal";
 import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
+import { removeMade } from "./made";
 import { recall } from "./memory";
 import type { Operation } from "./operation";
 
@@ -42,8 +43,9 @@ export async function sweepRemains(
     if (first && !isOwn) continue; // its own resource may still want it; a day later anybody collects it
     if (first) {
       const { planned } = recall(entry.urn);
-      for (const made of entry.made.filter((item) => !planned.includes(item)))
-        await site.undo(made, { kind: "", id: first.artifactId, data: {} }, { deleteRemote: false, signal });
+      const made = entry.made.filter((item) => !planned.includes(item));
+      const artifact = { kind: "", id: first.artifactId, data: {} };
+      await removeMade(made, { site, artifact, cwd: process.cwd(), deleteRemote: false, signal });
     }
     for (const claim of held) await dropWithWarning(site, claim, inputs.__kiln.urn, signal);
     removeJournal(entry.buildId);

@@ -1,4 +1,4 @@
-import { isConfirmed } from "../core/claims";
+import { listHeld } from "../core/claims";
 import { describeState, undoStale } from "./create";
 import { incomplete } from "./incomplete";
 import { postProcess, runOperation, type Operation } from "./operation";
@@ -41,7 +41,9 @@ async function bringBack(operation: Operation, olds: State, id: string): Promise
       `The image ${artifact.id} is neither on the engine at ${site.address} nor in a registry. Run \`pulumi up --refresh\`: it is built again`,
     );
   }
-  if (isConfirmed(await site.listClaims(signal), owner, id)) return;
   const state = inputs.__kiln.retain ? "pin" : "live";
-  await site.putClaim({ owner, fingerprint: olds.fingerprint, id, state, artifactId: artifact.id }, signal);
+  const held = listHeld(await site.listClaims(signal), owner, id);
+  if (!held.some((claim) => claim.state === state))
+    await site.putClaim({ owner, fingerprint: olds.fingerprint, id, state, artifactId: artifact.id }, signal);
+  for (const claim of held) if (claim.state !== state) await site.dropClaim(claim, signal);
 }

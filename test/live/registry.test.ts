@@ -64,7 +64,9 @@ describe("with a registry", { skip: registryMissing }, () => {
     assert.match(lost.text, /so it is kept: .*nothing listens at/);
     assert.match(lost.text, /2 unchanged/);
     const preview = await stack.mustRun(["preview", "--expect-no-changes"], closed);
-    assert.equal(preview.text.match(/warning:/g)?.length, 1, preview.text);
+    const diagnostics = preview.text.split("Diagnostics:")[1] ?? "";
+    assert.equal(diagnostics.match(/warning: which images exist cannot be told/g)?.length, 1, preview.text);
+    assert.equal(diagnostics.match(/warning:/g)?.length, 1, preview.text);
 
     // The registry says no, and it is built again.
     await registry.start();

@@ -23,6 +23,7 @@ export const platform: Platform<DockerImageOptions> = {
   schema: dockerImageSchema,
   postProcessors: [tag, push, save],
   credentialOptions: ["secrets", "registryAuth"],
+  accessOptions: ["registryAuth"],
   outputNames: [
     "imageId", "reference", "references", "digest", "pinnedReference", "sourceImageId", "sizeBytes",
   ], // prettier-ignore
@@ -42,8 +43,9 @@ export const platform: Platform<DockerImageOptions> = {
     const references = listTagged(options);
     return { references, reference: references[0] ?? "" };
   },
+  listFiles: (options) => (options.exportPath === undefined ? [] : [options.exportPath]),
   listReplacing: (before, after) => ((before.host ?? "") === (after.host ?? "") ? [] : ["host"]),
-  updateOptions: ["deleteFromRegistry"],
+  updateOptions: ["deleteFromRegistry", "registryAuth"],
 };
 
 function identify(options: DockerImageOptions): { [key: string]: Json | undefined } {

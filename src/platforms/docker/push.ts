@@ -20,7 +20,7 @@ export const definition: Definition<PushOptions, PostProcessor, DockerSite> = {
         throw new Error(
           "Pushing: the image has no name to push. Put `kiln.docker.tag` before it in the same sequence",
         );
-      const made: string[] = [];
+      const made = new Set<string>();
       const pinned = new Set(readPinned(input));
       for (const reference of references) {
         const colon = reference.lastIndexOf(":");
@@ -33,10 +33,14 @@ export const definition: Definition<PushOptions, PostProcessor, DockerSite> = {
           context.signal,
         );
         context.log.info(`pushed ${reference} as ${digest}`);
+        // A registry deletes by digest, whatever the tags; the engine keeps the digest as one more name of the image.
         pinned.add(`${repository}@${digest}`);
-        made.push(`docker-push:${reference}@${digest}`);
+        made.add(`docker-push:${repository}@${digest}`).add(`docker-tag:${repository}@${digest}`);
       }
-      return { artifact: { ...input, data: { ...input.data, pinnedReferences: [...pinned] } }, made };
+      return {
+        artifact: { ...input, data: { ...input.data, pinnedReferences: [...pinned] } },
+        made: [...made],
+      };
     },
   }),
 };

@@ -1,5 +1,3 @@
-import * as fs from "node:fs/promises";
-import * as path from "node:path";
 import type { Claim } from "../../core/claims";
 import type { Artifact, Builder } from "../../core/model";
 import type { Outputs, Site } from "../../core/platform";
@@ -143,11 +141,6 @@ export class DockerSite implements Site<DockerImageOptions> {
       { ...reference, tag: undefined },
       { credentials, signal, timeoutMs: REGISTRY_DEADLINE_MS },
     );
-  }
-
-  /** An image goes with its last claim; a file has none. */
-  async destroy(artifact: Artifact, cwd: string): Promise<void> {
-    for (const file of artifact.files ?? []) await fs.rm(path.resolve(cwd, file), { force: true });
   }
 
   nameMachine(buildId: string): string {

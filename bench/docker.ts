@@ -1,0 +1,183 @@
+/** Building and uploading beside Packer's docker builder, on the same engine and source image. */
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { interleave, median, timeProcess, type BenchRow } from "./measure";
+
+const FIVE_STEPS = [
+  "echo one > /one",
+  "echo two > /two",
+  "echo three > /three",
+  "echo four > /four",
+  "echo five > /five",
+];
+
+export async function measureDocker(): Promise<BenchRow[]> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "kiln-bench-docker-"));
+  try {
+    makeSources(folder);
+    return [
+      ...(await measureBuild(folder)),
+      ...(await measureUpload(folder, "many/", "5,000 files of 2 KB")),
+      ...(await measureUpload(folder, "large.bin", "one file of 300 MB")),
+    ];
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measureBuild(folder: string): Promise<BenchRow[]> {
+  const provisioners = FIVE_STEPS.map((line) => ({ type: "shell", inline: [line] }));
+  const packer = FIVE_STEPS.map((line) => ({ type: "shell", inline: [line] }));
+  const up = await prepareUp(folder, provisioners);
+  const times = await interleave({
+    ours: () => create(folder, provisioners).then((run) => run.milliseconds),
+    packer: () => buildWithPacker(folder, packer),
+    up,
+  });
+  return [
+    {
+      what: "build: 5 shell steps and commit, create step beside `packer build`",
+      ours: times.ours,
+      beside: times.packer,
+      figure: times.ours / times.packer,
+      goal: 1 / 3.5,
+    },
+    {
+      what: "the same, whole `pulumi up --skip-preview` (no goal)",
+      ours: times.up,
+      beside: times.packer,
+      figure: times.up / times.packer,
+      goal: Infinity,
+    },
+  ];
+}
+
+async function measureUpload(folder: string, source: string, what: string): Promise<BenchRow[]> {
+  const destination = source.endsWith("/") ? "/data/" : "/large.bin";
+  const peaks: number[] = [];
+  const times = await interleave({
+    async ours() {
+      const run = await create(folder, [{ type: "file", source, destination }]);
+      peaks.push(run.peakMegabytes);
+      return run.milliseconds;
+    },
+    // Packer wants the folder to be there.
+    packer: () =>
+      buildWithPacker(folder, [
+        ...(source.endsWith("/") ? [{ type: "shell", inline: ["mkdir -p /data"] }] : []),
+        { type: "file", source, destination },
+      ]),
+  });
+  return [
+    {
+      what: `upload: ${what}, then commit, beside Packer`,
+      ours: times.ours,
+      beside: times.packer,
+      figure: times.ours / times.packer,
+      goal: 1 / 2.5,
+    },
+    {
+      what: `peak memory of the provider meanwhile, MB beside 200`,
+      ours: median(peaks),
+      beside: 200,
+      figure: median(peaks) / 200,
+      goal: 1,
+    },
+  ];
+}
+
+function image(): string {
+  const name = process.env["KILN_TINY_IMAGE"];
+  if (!name) throw new Error("KILN_TINY_IMAGE is not set: run the benchmarks by `npm run bench`");
+  return name;
+}
+
+/** Another trigger each time: an image that exists would be found instead of built. */
+async function create(
+  folder: string,
+  provisioners: unknown[],
+): Promise<{ milliseconds: number; peakMegabytes: number }> {
+  fs.writeFileSync(
+    path.join(folder, "args.json"),
+    JSON.stringify({ image: image(), provisioners, triggers: { run: randomBytes(8).toString("hex") } }),
+  );
+  const { output } = await timeProcess(
+    [process.execPath, path.join(__dirname, "create-step.js"), "args.json"],
+    folder,
+    { PULUMI_KILN_HOME: path.join(folder, ".kiln") },
+  );
+  return JSON.parse(output) as { milliseconds: number; peakMegabytes: number };
+}
+
+async function buildWithPacker(folder: string, provisioners: unknown[]): Promise<number> {
+  const template = {
+    builders: [{ type: "docker", image: image(), pull: false, commit: true }],
+    provisioners,
+  };
+  fs.writeFileSync(path.join(folder, "packer.json"), JSON.stringify(template));
+  const { milliseconds, output } = await timeProcess(
+    ["packer", "build", "-color=false", "packer.json"],
+    folder,
+    { PACKER_NO_COLOR: "1", CHECKPOINT_DISABLE: "1" },
+  );
+  const id = /sha256:[0-9a-f]{64}\s*$/.exec(output.trim())?.[0].trim();
+  if (!id) throw new Error(`packer made no image:\n${output.slice(-1000)}`);
+  await timeProcess(["docker", "rmi", id], folder);
+  return milliseconds;
+}
+
+/** A stack with the same image, rebuilt by each `up`. */
+async function prepareUp(folder: string, provisioners: unknown[]): Promise<() => Promise<number>> {
+  const stack = path.join(folder, "stack");
+  const repository = path.resolve(__dirname, "..", "..");
+  fs.mkdirSync(path.join(stack, "node_modules/@pulumi"), { recursive: true });
+  fs.symlinkSync(repository, path.join(stack, "node_modules/pulumi-kiln"));
+  fs.symlinkSync(
+    path.join(repository, "node_modules/@pulumi/pulumi"),
+    path.join(stack, "node_modules/@pulumi/pulumi"),
+  );
+  fs.writeFileSync(
+    path.join(stack, "Pulumi.yaml"),
+    "name: bench\nruntime:\n  name: nodejs\n  options: { typescript: false }\n",
+  );
+  fs.writeFileSync(path.join(stack, "package.json"), '{"main":"index.js"}');
+  fs.writeFileSync(
+    path.join(stack, "index.js"),
+    `const kiln = require("pulumi-kiln");\nnew kiln.docker.Image("app", JSON.parse(require("fs").readFileSync("args.json", "utf8")));\n`,
+  );
+  const environment = {
+    PULUMI_BACKEND_URL: `file://${stack}`,
+    PULUMI_CONFIG_PASSPHRASE: "",
+    PULUMI_KILN_HOME: path.join(folder, ".kiln"),
+  };
+  const pulumi = (...args: string[]): Promise<{ milliseconds: number }> =>
+    timeProcess(
+      [process.env["KILN_PULUMI"] ?? "pulumi", ...args, "--stack", "bench", "--non-interactive"],
+      stack,
+      environment,
+    );
+  await pulumi("stack", "init");
+  return async () => {
+    fs.writeFileSync(
+      path.join(stack, "args.json"),
+      JSON.stringify({ image: image(), provisioners, triggers: { run: randomBytes(8).toString("hex") } }),
+    );
+    const { milliseconds } = await pulumi("up", "--yes", "--skip-preview");
+    await pulumi("destroy", "--yes", "--skip-preview");
+    return milliseconds;
+  };
+}
+
+function makeSources(folder: string): void {
+  fs.mkdirSync(path.join(folder, "many"));
+  for (let index = 0; index < 5000; index++) {
+    const sub = path.join(folder, "many", String(index % 50));
+    fs.mkdirSync(sub, { recursive: true });
+    fs.writeFileSync(path.join(sub, `${index}.bin`), randomBytes(2048));
+  }
+  const large = fs.openSync(path.join(folder, "large.bin"), "w");
+  for (let megabyte = 0; megabyte < 300; megabyte++) fs.writeSync(large, randomBytes(1024 * 1024));
+  fs.closeSync(large);
+}

@@ -1,0 +1,101 @@
+/** What kiln adds to a preview in which nothing changes: 20 images beside 20 dynamic resources that do nothing. */
+import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
+import { interleave, timeProcess, type BenchRow } from "./measure";
+
+const COUNT = 20;
+const ALLOWED_MS = 300;
+
+const images = `
+const kiln = require("pulumi-kiln");
+for (let i = 0; i < ${COUNT}; i++) {
+  new kiln.docker.Image("image-" + i, {
+    image: process.env.KILN_TINY_IMAGE,
+    provisioners: [kiln.file({ source: "app/", destination: "/app" }), kiln.shell({ inline: ["echo " + i + " > /number"] })],
+    postProcessors: [kiln.docker.tag({ repository: "bench-preview-" + i })],
+  });
+}
+`;
+
+const empties = `
+const pulumi = require("@pulumi/pulumi");
+const provider = {
+  check: async (olds, news) => ({ inputs: news }),
+  diff: async () => ({ changes: false }),
+  create: async (inputs) => ({ id: "1", outs: inputs }),
+};
+class Empty extends pulumi.dynamic.Resource {
+  constructor(name) {
+    super(provider, name, { number: name });
+  }
+}
+for (let i = 0; i < ${COUNT}; i++) new Empty("empty-" + i);
+`;
+
+export async function measurePreview(): Promise<BenchRow[]> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), "kiln-bench-preview-"));
+  try {
+    const ours = await prepare(folder, "images", images);
+    const beside = await prepare(folder, "empties", empties);
+    try {
+      const times = await interleave({ ours: ours.preview, beside: beside.preview }, 9);
+      const more = times.ours - times.beside;
+      return [
+        {
+          what: `no-op preview with ${COUNT} images beside ${COUNT} empty resources; figure: ms more`,
+          ours: times.ours,
+          beside: times.beside,
+          figure: more,
+          goal: ALLOWED_MS,
+        },
+      ];
+    } finally {
+      await ours.destroy();
+      await beside.destroy();
+    }
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function prepare(
+  folder: string,
+  name: string,
+  program: string,
+): Promise<{ preview(): Promise<number>; destroy(): Promise<unknown> }> {
+  const stack = path.join(folder, name);
+  const repository = path.resolve(__dirname, "..", "..");
+  fs.mkdirSync(path.join(stack, "node_modules/@pulumi"), { recursive: true });
+  fs.symlinkSync(repository, path.join(stack, "node_modules/pulumi-kiln"));
+  fs.symlinkSync(
+    path.join(repository, "node_modules/@pulumi/pulumi"),
+    path.join(stack, "node_modules/@pulumi/pulumi"),
+  );
+  fs.mkdirSync(path.join(stack, "app"));
+  for (let index = 0; index < 20; index++)
+    fs.writeFileSync(path.join(stack, "app", `${index}.txt`), String(index));
+  fs.writeFileSync(
+    path.join(stack, "Pulumi.yaml"),
+    `name: bench-${name}\nruntime:\n  name: nodejs\n  options: { typescript: false }\n`,
+  );
+  fs.writeFileSync(path.join(stack, "package.json"), '{"main":"index.js"}');
+  fs.writeFileSync(path.join(stack, "index.js"), program);
+  const environment = {
+    PULUMI_BACKEND_URL: `file://${stack}`,
+    PULUMI_CONFIG_PASSPHRASE: "",
+    PULUMI_KILN_HOME: path.join(folder, ".kiln"),
+  };
+  const pulumi = (...args: string[]): Promise<{ milliseconds: number }> =>
+    timeProcess(
+      [process.env["KILN_PULUMI"] ?? "pulumi", ...args, "--stack", "bench", "--non-interactive"],
+      stack,
+      environment,
+    );
+  await pulumi("stack", "init");
+  await pulumi("up", "--yes", "--skip-preview");
+  return {
+    preview: () => pulumi("preview", "--expect-no-changes").then((run) => run.milliseconds),
+    destroy: () => pulumi("destroy", "--yes", "--skip-preview"),
+  };
+}

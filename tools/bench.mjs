@@ -1,0 +1,24 @@
+/** `npm run bench [-- name …]`: sets up what is missing, the peers too, and prints the table. */
+import { installPackages } from "./parts/apt.mjs";
+import { runForExitCode } from "./parts/command.mjs";
+import { compileTests, ensureBuild, ensureNodePackages, repositoryFolder } from "./parts/node-packages.mjs";
+import { describeMissing, lastingParts, setUp } from "./setup.mjs";
+
+await ensureNodePackages();
+await ensureBuild();
+await compileTests();
+const { environment, missing, stop } = await setUp({ needs: lastingParts });
+try {
+  if (missing.length > 0) throw new Error(`Measuring needs all parts:\n${describeMissing(missing)}`);
+  await installPackages(["packer", "docker.io"], "Install Packer and the docker command, and try again.");
+  process.exitCode = await runForExitCode(
+    process.execPath,
+    ["out/bench/index.js", ...process.argv.slice(2)],
+    {
+      cwd: repositoryFolder,
+      env: environment,
+    },
+  );
+} finally {
+  await stop();
+}
