@@ -17,12 +17,14 @@ export function runBuild<A extends Artifact>(
   context: BuildContext,
   builder: Builder<A>,
   steps: readonly ProvisionerStep[],
+  onProvisioned: () => void = () => undefined,
 ): Promise<A> {
   const provisioning: Provisioning = {
     steps,
     async run(communicator) {
       for (const step of steps)
         await context.step(step.title, () => runProvisioner(context, step, communicator));
+      onProvisioned();
     },
   };
   return builder.build(context, provisioning);

@@ -5,8 +5,9 @@ import { describeError } from "./errors";
 import type { BuildLog, Log } from "./log";
 import { throwIfAborted } from "./retry";
 
-/** Undos share what is left after an interrupt: about five seconds. */
-const UNDO_DEADLINE_MS = 4000;
+/** After an interrupt about five seconds are left; else an undo may take its time. */
+const INTERRUPTED_UNDO_MS = 4000;
+const UNDO_MS = 60_000;
 
 /** What a unit may use. The only object that is passed around. */
 export interface BuildContext {
@@ -32,8 +33,9 @@ export interface BuildContext {
    * Registers an undo; undos run last-first, on success too unless `when` is "failure"; with "unless-kept" not
    * after a failure of a build whose machine is to be kept (`onError: "abort"`). Call it on the line after the
    * id is known, before waiting for anything. An undo gets a signal of its own: the build's may already be aborted.
+   * What is returned begins it at once, beside what follows; the end of the build waits for it.
    */
-  defer(title: string, undo: (signal: AbortSignal) => Promise<void>, when?: UndoTime): void;
+  defer(title: string, undo: (signal: AbortSignal) => Promise<void>, when?: UndoTime): () => void;
 }
 
 export type UndoTime = "always" | "failure" | "unless-kept";
@@ -53,13 +55,21 @@ export interface ContextOptions {
   steps: number;
 }
 
+interface Undo {
+  title: string;
+  undo: (signal: AbortSignal) => Promise<void>;
+  when: UndoTime;
+  /** It was begun before the end. */
+  begun?: Promise<void>;
+}
+
 /** Runs `work` with a context of its own; its undos and its folder are gone when this returns. */
 export async function withContext<T>(
   options: ContextOptions,
   work: (context: BuildContext) => Promise<T>,
 ): Promise<T> {
   const { log } = options;
-  const undos: { title: string; undo: (signal: AbortSignal) => Promise<void>; when: UndoTime }[] = [];
+  const undos: Undo[] = [];
   const tempDir = await fs.mkdtemp(path.join(os.tmpdir(), `kiln-${options.buildId}-`));
   let step = 0;
   const context: BuildContext = {
@@ -79,7 +89,9 @@ export async function withContext<T>(
       }
     },
     defer(title, undo, when = "always") {
-      undos.push({ title, undo, when });
+      const entry: Undo = { title, undo, when };
+      undos.push(entry);
+      return () => void (entry.begun ??= runUndo(log, entry, options.signal));
     },
   };
   let failed = true;
@@ -88,19 +100,20 @@ export async function withContext<T>(
     failed = false;
     return result;
   } finally {
-    for (const { title, undo, when } of undos.reverse()) {
+    for (const entry of undos.reverse()) {
       const kept = failed && options.keepOnFailure && !options.signal.aborted;
-      if (when === "always" || (when === "failure" ? failed : !kept)) await runUndo(log, title, undo);
+      const isDue = entry.when === "always" || (entry.when === "failure" ? failed : !kept);
+      if (isDue) await (entry.begun ?? runUndo(log, entry, options.signal));
     }
     await fs.rm(tempDir, { recursive: true, force: true });
   }
 }
 
 /** An undo never throws: what it could not do is said, and the rest is undone. */
-async function runUndo(log: Log, title: string, undo: (signal: AbortSignal) => Promise<void>): Promise<void> {
+async function runUndo(log: Log, { title, undo }: Undo, interrupted: AbortSignal): Promise<void> {
   const startedAt = Date.now();
   try {
-    await undo(AbortSignal.timeout(UNDO_DEADLINE_MS));
+    await undo(AbortSignal.timeout(interrupted.aborted ? INTERRUPTED_UNDO_MS : UNDO_MS));
     log.info(`${title} (${Date.now() - startedAt}ms)`);
   } catch (error) {
     log.warn(`${title} failed: ${describeError(error)}. It is tried again at the start of the next build.`);

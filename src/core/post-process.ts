@@ -1,6 +1,6 @@
 /** Runs the sequences of post-processors: each starts from the builder's artifact, inside one each gets what the one before made. */
 import { hashShort } from "./fingerprint";
-import type { Artifact, Json, PostProcessor } from "./model";
+import type { Artifact, Json, PostProcessed, PostProcessor } from "./model";
 import type { BuildContext } from "./context";
 import { throwIfAborted } from "./retry";
 
@@ -9,6 +9,8 @@ export interface PostProcessorStep {
   title: string;
   /** Its options and the contents of its sources. */
   identity: Json;
+  /** What it is going to make. */
+  planned: string[];
   postProcessor: PostProcessor;
 }
 
@@ -22,6 +24,8 @@ export interface PostProcessRecord {
   made: string[];
   /** The files were given up by the next of the sequence: if that one must run again, so must this. */
   consumed?: boolean;
+  /** It failed: its artifact is its input, and `made` what it may have made. */
+  failed?: boolean;
 }
 
 export interface PostProcessResult {
@@ -71,7 +75,7 @@ async function runSequence(
       input = record.artifact;
       continue;
     }
-    const done = await context.step(step.title, () => step.postProcessor.process(context, input));
+    const done = await runStep(context, step, input, records);
     const before = index > 0 ? records.at(-1) : undefined;
     records.push({ key: keys[index] ?? "", type: step.type, artifact: done.artifact, made: done.made });
     if (done.consumesInput && before) {
@@ -80,6 +84,20 @@ async function runSequence(
       before.made = before.made.filter((made) => done.made.includes(made) || !made.startsWith("file:"));
     }
     input = done.artifact;
+  }
+}
+
+async function runStep(
+  context: BuildContext,
+  step: PostProcessorStep,
+  input: Artifact,
+  records: PostProcessRecord[],
+): Promise<PostProcessed> {
+  try {
+    return await context.step(step.title, () => step.postProcessor.process(context, input));
+  } catch (error) {
+    records.push({ key: "", type: step.type, artifact: input, made: step.planned, failed: true });
+    throw error;
   }
 }
 

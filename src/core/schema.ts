@@ -34,9 +34,9 @@ export function validate(
 ): Problem[] {
   const result = (schema as z.ZodType).safeParse(value);
   if (result.success) return [];
-  const show = options.hideValues ? () => "" : (found: unknown) => `, got ${showValue(found)}`;
+  const quotes = options.hideValues ? HIDDEN : SHOWN;
   return result.error.issues
-    .flatMap((issue) => explainIssue(issue, value, [], show))
+    .flatMap((issue) => explainIssue(issue, value, [], quotes))
     .filter((problem) => !isUnknownAt(value, problem.at))
     .map(({ at, reason }) => ({ path: formatPath([...(options.prefix ?? []), ...at]), reason }));
 }
@@ -61,9 +61,19 @@ interface LocatedProblem {
 
 type Issue = z.core.$ZodIssue;
 
-type Show = (value: unknown) => string;
+/** How a problem quotes the value, and what a schema's own check says with the value in it (its `params.detail`). */
+interface Quotes {
+  value(value: unknown): string;
+  detail(text: unknown): string;
+}
 
-function explainIssue(issue: Issue, root: unknown, prefix: PropertyKey[], show: Show): LocatedProblem[] {
+const SHOWN: Quotes = {
+  value: (value) => `, got ${showValue(value)}`,
+  detail: (text) => (typeof text === "string" ? ` (${text})` : ""),
+};
+const HIDDEN: Quotes = { value: () => "", detail: () => "" };
+
+function explainIssue(issue: Issue, root: unknown, prefix: PropertyKey[], quotes: Quotes): LocatedProblem[] {
   const at = [...prefix, ...issue.path];
   const value = valueAt(root, at);
   switch (issue.code) {
@@ -78,23 +88,22 @@ function explainIssue(issue: Issue, root: unknown, prefix: PropertyKey[], show: 
       const best = branches.sort((a, b) => deepest(b) - deepest(a) || a.length - b.length)[0];
       if (!best || (deepest(best) === 0 && branches.length > 1)) {
         const expected = branches.flatMap((errors) => errors.map(describeExpected));
-        return [{ at, reason: `expected ${[...new Set(expected)].join(" or ")}${show(value)}` }];
+        return [{ at, reason: `expected ${[...new Set(expected)].join(" or ")}${quotes.value(value)}` }];
       }
-      return best.flatMap((inner) => explainIssue(inner, root, at, show));
+      return best.flatMap((inner) => explainIssue(inner, root, at, quotes));
     }
-    case "custom":
+    case "custom": {
+      const reason = issue.message + quotes.detail(issue.params?.["detail"]);
       return [
         {
           at,
-          reason:
-            value === undefined || typeof value === "object"
-              ? issue.message
-              : `${issue.message}${show(value)}`,
+          reason: value === undefined || typeof value === "object" ? reason : reason + quotes.value(value),
         },
       ];
+    }
     default:
       if (value === undefined) return [{ at, reason: `missing; expected ${describeExpected(issue)}` }];
-      return [{ at, reason: `expected ${describeExpected(issue)}${show(value)}` }];
+      return [{ at, reason: `expected ${describeExpected(issue)}${quotes.value(value)}` }];
   }
 }
 

@@ -3,6 +3,7 @@
  * without telling anybody; it is seen on its way in. The engine's death shows at the end of standard input.
  */
 import { setMaxListeners } from "node:events";
+import * as fs from "node:fs";
 import { CancelledError } from "../core/errors";
 
 const CANCEL_PATH = "/pulumirpc.ResourceProvider/Cancel";
@@ -41,12 +42,20 @@ function watch(): void {
   // Cancel and SIGINT come at the end of every run too: with nothing running the process ends at once, as it would have.
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, () => stop(`stopped by ${signal}`, running === 0));
-  process.stdin
-    .on("end", () => stop("Pulumi's engine has ended", false))
-    .on("error", () => stop("Pulumi's engine has ended", false));
-  process.stdin.resume();
-  process.stdin.unref?.();
+  if (isPipe(0)) watchEngine();
   process.stdout.on("error", () => undefined); // nobody reads any more
+}
+
+/** The engine holds the other end of our input: a file, a terminal or nothing there says nothing about it. */
+function watchEngine(): void {
+  const ended = (): void => stop("Pulumi's engine has ended", false);
+  process.stdin.on("end", ended).on("error", ended).resume();
+  process.stdin.unref?.();
+}
+
+function isPipe(descriptor: number): boolean {
+  const stat = fs.fstatSync(descriptor);
+  return stat.isFIFO() || stat.isSocket();
 }
 
 function stop(reason: string, exitNow: boolean): void {

@@ -20,12 +20,12 @@ const BASE_DEADLINE_MS = 2000;
 export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<Inputs> {
   const platform = requirePlatform(news.__kiln.type);
   const options = readOptions(platform, news);
-  const units = readUnits(platform, options);
+  const units = readUnits(platform, options, news.__kiln.secretOptions);
   const all = [...units.provisioners, ...units.sequences.flat()];
   for (const unit of all) relativizeUnit(unit, process.cwd());
   const problems = [
     ...validateOptions(platform, options, news.__kiln.secretOptions),
-    ...hideSecretValues(units.problems, news.__kiln.secretOptions),
+    ...units.problems,
     ...findMissingSecrets(all, options.secrets),
   ];
   const trees = problems.length === 0 ? await readSources(all, problems) : undefined;
@@ -49,6 +49,7 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     news.fingerprint ?? (containsUnknown(identity) ? UNKNOWN : computeFingerprint(identity));
 
   const memory = remember(olds, news, fingerprint);
+  memory.sources = JSON.stringify(provisioners);
   memory.planned = listPlanned(platform, options, news, units.sequences);
   return {
     ...options,
@@ -110,14 +111,6 @@ function validateOptions(
   const isHidden = (problem: Problem): boolean => hidden.has(/^\w+/.exec(problem.path)?.[0] ?? "");
   const shown = validate(platform.schema, options).filter((problem) => !isHidden(problem));
   return [...shown, ...validate(platform.schema, options, { hideValues: true }).filter(isHidden)];
-}
-
-function hideSecretValues(problems: Problem[], secretOptions: readonly string[]): Problem[] {
-  return problems.map((problem) =>
-    secretOptions.includes(/^\w+/.exec(problem.path)?.[0] ?? "")
-      ? { ...problem, reason: problem.reason.replace(/, got .*$/s, "") }
-      : problem,
-  );
 }
 
 /** The trees of each unit's sources; undefined, and problems added, if some cannot be read. */

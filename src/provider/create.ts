@@ -6,14 +6,11 @@ import {
   listUnreturned,
   type Claim,
 } from "../core/claims";
-import { runBuild } from "../core/build";
-import type { BuildContext } from "../core/context";
-import { describeError } from "../core/errors";
 import { identifyProcess, removeJournal, writeJournal, type JournalEntry } from "../core/journal";
 import type { Artifact } from "../core/model";
 import type { PostProcessRecord } from "../core/post-process";
 import { listStale } from "../core/post-process";
-import { hashSources } from "../core/source-tree";
+import { build } from "./build";
 import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
 import { incomplete } from "./incomplete";
@@ -22,9 +19,6 @@ import { recall } from "./memory";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Built, Inputs, State } from "./state";
 import { listClaimsOf, sweepMachines, sweepRemains } from "./sweep";
-import { identifyUnit, listSources, toProvisionerStep } from "./units";
-
-const KEPT_MACHINE_MS = 24 * 3_600_000;
 
 /** Adopts the image of this fingerprint if there is one, else builds it; then runs the post-processors. */
 export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }> {
@@ -36,14 +30,19 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
     const id = createClaimId(claims, owner, Date.now());
     const claim = { owner, fingerprint: inputs.fingerprint ?? "", id, state: "new" } as const;
     const journal = openJournal(operation, claim);
+    let isReturned = false;
     return operation.run(platform.ownSteps + operation.units.provisioners.length, async (context) => {
-      context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
+      context.defer(
+        "closing the journal",
+        (undo) => closeJournal(operation, journal, isReturned, undo),
+        "unless-kept",
+      );
       const artifact =
         (await adopt(operation, claims, claim)) ?? (await build(operation, context, claim, journal));
       const result = await postProcess(operation, context, artifact, []);
       const state = describeState(operation, artifact, result.records, buildId);
       await confirm(operation, claim, artifact);
-      releaseJournal(journal);
+      isReturned = true;
       if (result.failures.length > 0) throw incomplete(id, state, result.failures, context.log.file);
       return { id, outs: state };
     });
@@ -73,18 +72,20 @@ function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): Jo
   return entry;
 }
 
-/** The artifact belongs to the state now: whatever comes, the entry must not have it swept. */
-function releaseJournal(journal: JournalEntry): void {
-  journal.claim = undefined;
-  journal.made = [];
-  writeJournal(journal);
-}
-
-/** The last undo: the entry stays as long as what it names does. */
-async function closeJournal(operation: Operation, journal: JournalEntry, signal: AbortSignal): Promise<void> {
-  const { site } = operation;
-  await site.removeMachine(journal.machine, signal);
-  const left = journal.claim ? listClaimsOf(journal, await site.listClaims(signal)) : [];
+/** The last undo: the entry stays as long as what it names does. An artifact that is in state by then is not to be swept. */
+async function closeJournal(
+  { site }: Operation,
+  journal: JournalEntry,
+  isReturned: boolean,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await site.removeMachine(journal.machine, signal);
+  } catch (error) {
+    if (isReturned) writeJournal({ ...journal, claim: undefined, made: [] });
+    throw error;
+  }
+  const left = isReturned ? [] : listClaimsOf(journal, await site.listClaims(signal));
   if (left.length === 0) removeJournal(journal.buildId);
 }
 
@@ -106,50 +107,6 @@ async function adopt(
   return undefined;
 }
 
-async function build(
-  operation: Operation,
-  context: BuildContext,
-  claim: Omit<Claim, "artifactId">,
-  journal: JournalEntry,
-): Promise<Artifact> {
-  const { site, options, inputs, units, hideText, signal } = operation;
-  const builder = site.createBuilder(options, inputs.baseDigest, claim);
-  const steps = units.provisioners.map((unit) => toProvisionerStep(unit, site, hideText));
-  const before = await identifySources(operation, context);
-  try {
-    const artifact = await runBuild(context, builder, steps);
-    await requireUnchangedSources(operation, context, before, { ...claim, artifactId: artifact.id });
-    return artifact;
-  } catch (error) {
-    if (options.onError !== "abort" || signal.aborted) throw error;
-    writeJournal({ ...journal, keepUntilMs: Date.now() + KEPT_MACHINE_MS });
-    throw new Error(`${describeError(error)}\n${site.explainKept(journal.machine)}`, { cause: error });
-  }
-}
-
-async function identifySources(operation: Operation, context: BuildContext): Promise<string> {
-  const identities = [];
-  for (const unit of operation.units.provisioners) {
-    const trees = await hashSources(listSources(unit), { cwd: context.cwd, signal: context.signal });
-    identities.push(identifyUnit(unit, trees));
-  }
-  return JSON.stringify(identities);
-}
-
-/** A source that changed while it was used would give the image a fingerprint that lies. */
-async function requireUnchangedSources(
-  operation: Operation,
-  context: BuildContext,
-  before: string,
-  claim: Claim,
-): Promise<void> {
-  if ((await identifySources(operation, context)) === before) return;
-  if (claim.artifactId !== "") await operation.site.dropClaim(claim, context.signal);
-  throw new Error(
-    "The sources changed while the image was built from them. Run again when nothing writes to them",
-  );
-}
-
 /** From here on the image is in state: it is claimed as such, and what earlier tries of this resource left goes. */
 async function confirm(
   operation: Operation,
@@ -159,24 +116,17 @@ async function confirm(
   const { site, inputs } = operation;
   // To the end, even if the user has cancelled meanwhile: these are a few quick calls.
   const signal = AbortSignal.timeout(10_000);
-  if (artifact.kind !== "none" && (await isClaimable(operation, artifact, signal))) {
+  // First what the journal knows: of a claim alone nobody could tell which names came with it.
+  await sweepRemains({ ...operation, signal });
+  // Files have no claims.
+  if (artifact.kind !== "none" && (artifact.files ?? []).length === 0) {
     const mine = { ...claim, artifactId: artifact.id };
-    const claims = await site.listClaims(signal);
     await site.putClaim({ ...mine, state: inputs.__kiln.retain ? "pin" : "live" }, signal);
-    for (const old of listUnreturned(claims, claim.owner, claim.id))
+    for (const old of listUnreturned(await site.listClaims(signal), claim.owner, claim.id))
       await dropWithWarning(site, old, inputs.__kiln.urn, signal);
     await site.dropClaim(mine, signal);
   }
-  await sweepRemains({ ...operation, signal });
   await site.collect(signal);
-}
-
-/** Files have no claims. */
-async function isClaimable(operation: Operation, artifact: Artifact, signal: AbortSignal): Promise<boolean> {
-  return (
-    (artifact.files ?? []).length === 0 &&
-    (await operation.site.findArtifact(artifact.id, operation.options, signal)) !== undefined
-  );
 }
 
 export function describeState(
@@ -186,7 +136,7 @@ export function describeState(
   buildId: string,
 ): State {
   const { inputs, platform, site, engineId } = operation;
-  const results = records.map((record) => record.artifact);
+  const results = records.filter((record) => !record.failed).map((record) => record.artifact);
   const built: Built = { artifact, records, owner: ownerOf(inputs), endpoint: site.address, engineId };
   const kept = Object.fromEntries(
     Object.entries(inputs).filter(

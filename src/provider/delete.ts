@@ -38,12 +38,13 @@ export function deleteImage(id: string, state: State): Promise<void> {
         site,
       });
       if (!isSamePlace) return;
-      for (const claim of listDropped(await site.listClaims(signal), owner, id, memory.checked)) {
-        await dropWithWarning(site, claim, urn, signal);
-      }
+      // First what the journal knows: of a claim alone nobody could tell which names came with it.
       const sweep = { site, engineId, signal, inputs: state };
       await sweepMachines(sweep);
       await sweepRemains(sweep);
+      for (const claim of listDropped(await site.listClaims(signal), owner, id, memory.checked)) {
+        await dropWithWarning(site, claim, urn, signal);
+      }
       await site.collect(signal);
     } finally {
       await flushLog();

@@ -15,8 +15,8 @@ type Severity = "INFO" | "WARNING";
 type Send = (urn: string, severity: Severity, text: string, ephemeral: boolean) => void;
 
 let send: Send | undefined;
-let pending = 0;
-let whenIdle: (() => void) | undefined;
+/** One after the other: messages that overlap would be shown in any order. */
+let sent: Promise<void> = Promise.resolve();
 const said = new Set<string>();
 
 export function logOf(urn: string): ResourceLog {
@@ -36,8 +36,7 @@ export function logOf(urn: string): ResourceLog {
 
 /** Resolves when the engine has received all messages: a message after the answer would come too late. */
 export function flushLog(): Promise<void> {
-  if (pending === 0) return Promise.resolve();
-  return new Promise((resolve) => (whenIdle = resolve));
+  return sent;
 }
 
 interface EngineProto {
@@ -68,10 +67,7 @@ function openEngine(): Send {
     request["setSeverity"]?.(proto.LogSeverity[severity]);
     request["setMessage"]?.(text);
     request["setEphemeral"]?.(ephemeral);
-    pending++;
-    client.log(request, () => {
-      // An engine that is gone cannot be told that it is.
-      if (--pending === 0) whenIdle?.();
-    });
+    // An engine that is gone cannot be told that it is: its error is not looked at.
+    sent = sent.then(() => new Promise((resolve) => client.log(request, () => resolve())));
   };
 }

@@ -8,6 +8,8 @@ export interface ResourceMemory {
   /** The last known inputs had another fingerprint. */
   moved: boolean;
   lineage?: string;
+  /** What the fingerprint was made of, of the sources: they must be the same at the end of the build. */
+  sources?: string;
   /** What the present options make: an old resource's delete must leave it. */
   planned: string[];
 }

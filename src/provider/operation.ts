@@ -53,7 +53,7 @@ export function runOperation<T>(inputs: Inputs, work: (operation: Operation) => 
         options,
         site,
         engineId: await site.readId(signal),
-        units: readUnits(platform, options),
+        units: readUnits(platform, options, inputs.__kiln.secretOptions),
         hideText: inputs.__kiln.secretOptions.some(
           (name) => name === "provisioners" || name === "postProcessors",
         ),
@@ -139,10 +139,10 @@ export async function postProcess(
   artifact: Artifact,
   previous: readonly PostProcessRecord[],
 ): Promise<PostProcessResult> {
-  const { site, units, hideText } = operation;
+  const { site, units } = operation;
   const toStep = async (unit: Unit): Promise<ReturnType<typeof toPostProcessorStep>> => {
     const trees = await hashSources(listSources(unit), { cwd: context.cwd, signal: context.signal });
-    return toPostProcessorStep(unit, identifyUnit(unit, trees), site, hideText);
+    return toPostProcessorStep(unit, identifyUnit(unit, trees), site, context);
   };
   const sequences = await Promise.all(units.sequences.map((sequence) => Promise.all(sequence.map(toStep))));
   return runPostProcessors(context, artifact, sequences, previous, (made) =>

@@ -52,7 +52,7 @@ export async function sweepRemains(
   }
 }
 
-/** What holds the artifact of an entry. A build that was to be returned has none in its entry: see `create`. */
+/** What holds the artifact of an entry. */
 export function listClaimsOf(entry: JournalEntry, claims: readonly Claim[]): Claim[] {
   const wanted = entry.claim && parseClaim(entry.claim.owner, entry.claim.tag, "");
   return wanted ? listHeld(claims, wanted.owner, wanted.id) : [];

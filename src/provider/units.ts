@@ -1,6 +1,7 @@
 /** From the user's plain data to units: finds definitions, validates, and says what of them is identity. */
 import * as path from "node:path";
 import type { ProvisionerStep } from "../core/build";
+import type { BuildContext } from "../core/context";
 import type { Problem } from "../core/errors";
 import type { Definition, Json, PostProcessor, Provisioner, UnitOptions } from "../core/model";
 import type { CommonOptions, Platform, Site } from "../core/platform";
@@ -33,16 +34,18 @@ function makeTable(rows: readonly Row[]): Table {
 const provisionerTable = makeTable(Object.values(provisioners));
 const neutralPostProcessors: readonly Row[] = [...Object.values(postProcessors), provisioners.shellLocal];
 
-/** Provisioners and post-processors of the options, and what is wrong with them. */
+/** Provisioners and post-processors of the options, and what is wrong with them; values in `secretOptions` are not quoted. */
 export function readUnits(
   platform: Platform,
   options: CommonOptions,
+  secretOptions: readonly string[],
 ): { provisioners: Unit[]; sequences: Unit[][]; problems: Problem[] } {
   const problems: Problem[] = [];
   const postTable = makeTable([...neutralPostProcessors, ...platform.postProcessors]);
   const read = (units: unknown, table: Table, at: PropertyKey[]): Unit[] => {
     if (!Array.isArray(units)) return [];
-    return units.flatMap((unit, index) => readUnit(unit, table, [...at, index], problems) ?? []);
+    const hideValues = secretOptions.includes(String(at[0]));
+    return units.flatMap((unit, index) => readUnit(unit, table, [...at, index], problems, hideValues) ?? []);
   };
   const lists: unknown = options.postProcessors ?? [];
   const isNested = Array.isArray(lists) && lists.some(Array.isArray);
@@ -55,7 +58,13 @@ export function readUnits(
   };
 }
 
-function readUnit(unit: unknown, table: Table, at: PropertyKey[], problems: Problem[]): Unit | undefined {
+function readUnit(
+  unit: unknown,
+  table: Table,
+  at: PropertyKey[],
+  problems: Problem[],
+  hideValues: boolean,
+): Unit | undefined {
   if (typeof unit !== "object" || unit === null) return undefined; // the schema of the whole has said so
   const { type, ...options } = unit as UnitOptions;
   if (type === UNKNOWN) return undefined;
@@ -68,7 +77,7 @@ function readUnit(unit: unknown, table: Table, at: PropertyKey[], problems: Prob
     });
     return undefined;
   }
-  problems.push(...validate(definition.schema, options, { prefix: at }));
+  problems.push(...validate(definition.schema, options, { prefix: at, hideValues }));
   return { at, definition, options };
 }
 
@@ -147,13 +156,14 @@ export function toPostProcessorStep(
   unit: Unit,
   identity: Json,
   site: Site<CommonOptions>,
-  hideText: boolean,
+  context: BuildContext,
 ): PostProcessorStep {
   const { definition, options } = unit;
   return {
     type: definition.type,
-    title: hideText ? definition.type : definition.title(options),
+    title: context.hideCommands ? definition.type : definition.title(options),
     identity,
+    planned: definition.planMade?.(options, context) ?? [],
     postProcessor: definition.create(options, site) as PostProcessor,
   };
 }

@@ -112,9 +112,9 @@ async function runScript(
   const { signal, log } = context;
   const remote = options.remotePath ?? `/tmp/script_${context.buildId.slice(-6)}.sh`;
   const clean = options.skipClean ? undefined : `rm -f ${quoteForShell(remote)}`;
-  const run = buildCommand(options, remote);
-  // One call for running and cleaning: round trips are what a short step costs. Not across a reboot, of course.
-  const command = clean && !options.expectDisconnect ? `(${run}\n); code=$?; ${clean}; exit $code` : run;
+  // One call for sending, running and cleaning: round trips are what a short step costs. Not across a reboot, of course.
+  const run = `(${buildCommand(options, remote)}\n) </dev/null`;
+  const command = `${sendCommand(remote)}; ${clean && !options.expectDisconnect ? `${run}; code=$?; ${clean}; exit $code` : run}`;
 
   log.startCommand({ hidden: context.hideCommands });
   let exitCode: number | undefined;
@@ -125,13 +125,17 @@ async function runScript(
       signal,
       (error) => error instanceof ConnectionLostError && exitCode === undefined && !options.expectDisconnect,
       async () => {
-        await communicator.upload({ content, mode: 0o755 }, remote, signal);
         const environment = {
           ...buildEnvironment(context),
           ...requireSecrets(context, options.secretEnvironment),
         };
         return (
-          await communicator.exec(command, { signal, environment, onOutput: (chunk) => log.output(chunk) })
+          await communicator.exec(command, {
+            signal,
+            environment,
+            stdin: content,
+            onOutput: (chunk) => log.output(chunk),
+          })
         ).exitCode;
       },
     );
@@ -144,6 +148,12 @@ async function runScript(
   }
   if (exitCode !== undefined) requireValidExitCode(context, options, exitCode);
   if (clean && options.expectDisconnect) await communicator.exec(clean, { signal });
+}
+
+/** The script comes by standard input; a machine with a shell has `cat`. */
+function sendCommand(remote: string): string {
+  const path = quoteForShell(remote);
+  return `cat >${path} && chmod 0755 ${path} || { echo "the script cannot be written to "${path} >&2; exit 126; }`;
 }
 
 function buildCommand(options: ShellOptions, remote: string): string {

@@ -84,8 +84,8 @@ const MOMENTS: [string, (event: EngineEvent, stack: Stack) => boolean][] = [
   ["the image is committed", ({ action }) => action === "commit"],
   ["a post-processor tags", ({ action, name }, { project }) => action === "tag" && name.startsWith(project)],
   ["the claim is confirmed", ({ action, name }) => action === "tag" && name.endsWith("-live")],
-  ["the first claim is dropped", ({ action, name }) => action === "untag" && name.endsWith("-new")],
-  ["the container is removed", ({ type, action }) => type === "container" && action === "destroy"],
+  ["the first claim is dropped", ({ action }) => action === "untag"],
+  ["the container goes", ({ type, action }) => type === "container" && action === "die"],
 ];
 const COMMITTED = 5;
 
@@ -105,9 +105,10 @@ test("a build that is killed at any moment leaves nothing that the next `up` doe
     stack.declare(declare(round));
     const machines: string[] = [];
     const stop = await followEvents((event) => {
-      if (machines.length > 0 || !isMoment(event, stack)) return;
       const [entry] = listJournal(stack.home);
-      if (!entry) return;
+      if (!entry || machines.length > 0) return;
+      const isOwn = event.name === entry.machine || event.attributes["kiln-test"] === project;
+      if (!isOwn || !isMoment(event, stack)) return;
       machines.push(entry.machine);
       process.kill(entry.owner.pid, "SIGKILL");
     });

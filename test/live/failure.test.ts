@@ -21,7 +21,8 @@ function declareTested(project: string, more: object = {}): Program {
 }
 
 const passing = "#!/bin/sh\necho all passed\n";
-const failing = "#!/bin/sh\nfor i in $(seq 1 30); do echo \"case $i: ok\"; done\necho 'case 31: FAILED' >&2\nexit 3\n";
+const failing =
+  "#!/bin/sh\nfor i in $(seq 1 30); do echo \"case $i: ok\"; done\necho 'case 31: FAILED' >&2\nexit 3\n";
 
 /** The log's name is that of the build, and the container has it too. */
 function readLog(text: string): { log: string; container: string } {
@@ -32,7 +33,10 @@ function readLog(text: string): { log: string; container: string } {
 
 test("a failing unit test fails the up, leaves nothing behind, and what ran before runs on", async (t) => {
   const project = `broken-${process.pid}`;
-  const program = { ...declareTested(project), containers: { web: { image: "app", command: ["sleep", "600"], wait: false } } };
+  const program = {
+    ...declareTested(project),
+    containers: { web: { image: "app", command: ["sleep", "600"], wait: false } },
+  };
   const stack = await createStack(t, project, program);
   stack.write("tests.sh", passing);
   await stack.up();
@@ -115,7 +119,10 @@ test("all wrong options are told at once, with their paths and the nearest known
 
   stack.declare({
     images: {
-      app: { image: tinyImage(), provisioners: [{ type: "file", sources: ["no/such", "gone.txt"], destination: "/srv/" }] },
+      app: {
+        image: tinyImage(),
+        provisioners: [{ type: "file", sources: ["no/such", "gone.txt"], destination: "/srv/" }],
+      },
     },
   });
   const missing = await stack.run(["preview"]);
@@ -142,7 +149,7 @@ const second = new kiln.docker.Image("second", {
 }, { dependsOn: [first] });
 const third = new kiln.docker.Image("third", {
   image: second.imageId,
-  provisioners: [kiln.shell({ inline: [second.imageId, "true"].map((text) => "# " + text), environment: { ID: second.imageId } })],
+  provisioners: [kiln.shell({ inline: [second.imageId.apply((id) => "# " + id), "true"], environment: { ID: second.imageId } })],
   postProcessors: [kiln.docker.save({ path: second.buildId.apply((id) => "out/" + id + ".tar") })],
 });
 exports.first = first.imageId;
@@ -166,7 +173,8 @@ test("options that are not known yet never fail a preview, along a chain of imag
   await stack.up();
   const after = await stack.outputs();
   assert.equal(await runInImage(String(after["third"]), ["cat", "/first"]), "two");
-  for (const name of ["first", "second", "third"]) assert.equal(await imageExists(String(before[name])), false, name);
+  for (const name of ["first", "second", "third"])
+    assert.equal(await imageExists(String(before[name])), false, name);
   assert.equal(fs.readdirSync(path.join(stack.folder, "out")).length, 1, "the old file is gone");
   await stack.destroy();
   assert.deepEqual(fs.readdirSync(path.join(stack.folder, "out")), []);

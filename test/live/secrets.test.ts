@@ -216,13 +216,14 @@ test("options that are refused are named without the secrets in them", async (t)
       changes: [secret],
     },
     { image: secret, pull: secret, volumes: secret, buildTimeout: secret, provisioners: [secret] },
+    { image: tinyImage(), postProcessors: [{ type: "docker-tag", repository: secret }] },
   ];
   const stack = await createStack(t, `refused-${process.pid}`, { images: {} });
   for (const app of wrong) {
     stack.declare({ images: { app } });
     const { code, text } = await stack.run(["preview", "--diff"]);
     assert.notEqual(code, 0, text);
-    assert.match(text, /provisioners|secrets|registryAuth/);
-    assertHidden("the check's failure", text, encode(inner));
+    assert.match(text, /rovisioners|secrets|registryAuth|postProcessors/);
+    assertHidden("the check's failure", text, [...encode(inner), inner.toLowerCase()]);
   }
 });

@@ -16,11 +16,12 @@ function provision(options: ShellOptions, machine: FakeCommunicator): Parameters
 test("inline lines become one script that is run and removed in one call", async (t) => {
   const machine = new FakeCommunicator();
   await inContext(t, provision({ inline: ["echo one", "echo two"] }, machine));
-  assert.equal(machine.textOf(REMOTE), "#!/bin/sh -e\necho one\necho two\n");
+  assert.equal(machine.commands[0]?.stdin, "#!/bin/sh -e\necho one\necho two\n");
   assert.equal(machine.commands.length, 1);
   assert.equal(
     machine.commands[0]?.command,
-    `(chmod +x ${REMOTE};  ${REMOTE}\n); code=$?; rm -f '${REMOTE}'; exit $code`,
+    `cat >'${REMOTE}' && chmod 0755 '${REMOTE}' || { echo "the script cannot be written to "'${REMOTE}' >&2; exit 126; }; ` +
+      `(chmod +x ${REMOTE};  ${REMOTE}\n) </dev/null; code=$?; rm -f '${REMOTE}'; exit $code`,
   );
 });
 
@@ -31,8 +32,8 @@ test("a shebang of the first line stays, one that is given always stands first",
     t,
     provision({ inline: ["#!/bin/bash", "true"], inlineShebang: "/bin/ash", remotePath: "/b" }, machine),
   );
-  assert.equal(machine.textOf("/a"), "#!/bin/bash\ntrue\n");
-  assert.equal(machine.textOf("/b"), "#!/bin/ash\n#!/bin/bash\ntrue\n");
+  assert.equal(machine.commands[0]?.stdin, "#!/bin/bash\ntrue\n");
+  assert.equal(machine.commands[1]?.stdin, "#!/bin/ash\n#!/bin/bash\ntrue\n");
 });
 
 test("scripts run in order, with Unix line ends unless they are binary", async (t) => {
@@ -44,9 +45,9 @@ test("scripts run in order, with Unix line ends unless they are binary", async (
     });
   };
   await run(false);
-  assert.equal(machine.textOf("/s"), "echo a\n");
+  assert.equal(machine.commands[0]?.stdin, "echo a\n");
   await run(true);
-  assert.equal(machine.textOf("/s"), "echo a\r\n");
+  assert.equal(machine.commands[1]?.stdin, "echo a\r\n");
 });
 
 test("plain variables stand in the command, secret ones only in its environment", async (t) => {

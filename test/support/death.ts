@@ -10,6 +10,8 @@ export interface EngineEvent {
   action: string;
   /** Name of the container or image. */
   name: string;
+  /** Its labels, and more. */
+  attributes: Record<string, string>;
 }
 
 /** Builds that have not cleaned up behind themselves, by what they wrote down. */
@@ -45,9 +47,10 @@ export async function followEvents(onEvent: (event: EngineEvent) => void): Promi
       const { Type, Action, Actor } = message as {
         Type: string;
         Action: string;
-        Actor: { Attributes: { name?: string } };
+        Actor: { Attributes: Record<string, string> };
       };
-      onEvent({ type: Type, action: Action, name: Actor.Attributes.name ?? "" });
+      const attributes = Actor.Attributes;
+      onEvent({ type: Type, action: Action, name: attributes["name"] ?? "", attributes });
     },
   );
   return async () => {

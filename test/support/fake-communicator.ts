@@ -5,7 +5,7 @@ import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../../s
 export class FakeCommunicator implements Communicator {
   readonly os = "unix";
   readonly files = new Map<string, LocalSource>();
-  readonly commands: { command: string; environment: Record<string, string> }[] = [];
+  readonly commands: { command: string; environment: Record<string, string>; stdin: string }[] = [];
   readonly downloads: { remote: string; local: string; folder: boolean }[] = [];
   reconnects = 0;
   /** What the n-th command prints and ends with; the last answer stays. */
@@ -17,7 +17,11 @@ export class FakeCommunicator implements Communicator {
   }
 
   exec(command: string, options: ExecOptions): Promise<ExecResult> {
-    this.commands.push({ command, environment: options.environment ?? {} });
+    this.commands.push({
+      command,
+      environment: options.environment ?? {},
+      stdin: options.stdin?.toString() ?? "",
+    });
     const answer = this.answers.length > 1 ? this.answers.shift() : this.answers[0];
     if (answer?.lost) return Promise.reject(new ConnectionLostError("the machine went away"));
     if (answer?.output) options.onOutput?.(Buffer.from(answer.output));
@@ -36,12 +40,5 @@ export class FakeCommunicator implements Communicator {
 
   close(): Promise<void> {
     return Promise.resolve();
-  }
-
-  /** Text of an uploaded file. */
-  textOf(remote: string): string {
-    const file = this.files.get(remote);
-    if (!file || !("content" in file)) throw new Error(`no content was uploaded to ${remote}`);
-    return file.content.toString();
   }
 }

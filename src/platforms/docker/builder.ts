@@ -41,33 +41,42 @@ export class DockerBuilder implements Builder<DockerArtifact> {
     const { options } = this.setup;
     const source = await context.step(`source: ${options.image}`, () => findSource(context, this.setup));
     const result = deferUncommit(context, this.setup);
-    const container = await createContainer(context, this.setup, source);
-    const communicator = connect(context, this.setup, source, container);
-    await provisioning.run(communicator);
-    if (options.discard) return { kind: "none", id: "", data: describe(source, 0) };
-    if (options.exportPath)
-      return context.step(`export: ${options.exportPath}`, () =>
-        exportFiles(context, this.setup, source, container),
-      );
-    result.artifact = await context.step("commit", () => commit(context, this.setup, source, container));
-    return result.artifact;
+    const { container, remove } = await createContainer(context, this.setup, source);
+    await provisioning.run(connect(context, this.setup, source, container));
+    const artifact = await capture(context, this.setup, source, container);
+    result.artifact = artifact;
+    remove();
+    return artifact;
   }
+}
+
+async function capture(
+  context: BuildContext,
+  setup: DockerBuilderOptions,
+  source: ImageDetails,
+  container: string,
+): Promise<DockerArtifact> {
+  const { discard, exportPath } = setup.options;
+  if (discard) return { kind: "none", id: "", data: describe(source, 0) };
+  if (exportPath)
+    return context.step(`export: ${exportPath}`, () => exportFiles(context, setup, source, container));
+  return context.step("commit", () => commit(context, setup, source, container));
 }
 
 async function createContainer(
   context: BuildContext,
   build: DockerBuilderOptions,
   source: ImageDetails,
-): Promise<string> {
+): Promise<{ container: string; remove: () => void }> {
   const { driver, options } = build;
   const name = nameContainer(context.buildId);
   // By name, and before it is made: an answer that never comes must not leave a container behind.
-  context.defer(
+  const remove = context.defer(
     `removing container ${name}`,
     (signal) => driver.removeContainer(name, signal),
     "unless-kept",
   );
-  const container = {
+  const details = {
     name,
     image: source.id,
     platform: options.platform,
@@ -86,7 +95,7 @@ async function createContainer(
       NetworkMode: options.network,
     },
   };
-  return driver.createContainer(container, context.signal);
+  return { container: await driver.createContainer(details, context.signal), remove };
 }
 
 function parseDevice(device: string): Record<string, string> {

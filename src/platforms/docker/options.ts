@@ -88,7 +88,8 @@ const imageReference = z
     } catch (error) {
       context.addIssue({
         code: "custom",
-        message: `expected an image reference (${(error as Error).message})`,
+        message: "expected an image reference",
+        params: { detail: (error as Error).message },
       });
     }
   });

@@ -15,5 +15,9 @@ export function readPinned(artifact: Artifact): string[] {
 export const repositorySchema = z.string().superRefine((text, context) => {
   const problem = validateReference(`${text}:tag`);
   if (problem !== undefined)
-    context.addIssue({ code: "custom", message: `expected a repository without a tag (${problem})` });
+    context.addIssue({
+      code: "custom",
+      message: "expected a repository without a tag",
+      params: { detail: problem },
+    });
 });

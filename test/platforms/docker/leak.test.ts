@@ -1,55 +1,33 @@
 import assert from "node:assert/strict";
-import * as fs from "node:fs";
-import * as os from "node:os";
 import * as path from "node:path";
-import { PassThrough } from "node:stream";
-import { after, mock, test } from "node:test";
+import { test } from "node:test";
 import { runBuild } from "../../../src/core/build";
 import { withContext } from "../../../src/core/context";
 import { CancelledError } from "../../../src/core/errors";
-import { writeJournal, type JournalEntry } from "../../../src/core/journal";
 import { BuildLog } from "../../../src/core/log";
 import { createRedactor } from "../../../src/core/redact";
 import { DockerBuilder, nameContainer } from "../../../src/platforms/docker/builder";
 import type { DockerDriver } from "../../../src/platforms/docker/driver";
-import { platform } from "../../../src/platforms/docker/platform";
 import { DockerSite } from "../../../src/platforms/docker/site";
-import { createImage } from "../../../src/provider/create";
-import { deleteImage } from "../../../src/provider/delete";
-import { recall } from "../../../src/provider/memory";
-import type { Inputs, State } from "../../../src/provider/state";
 import { definition as fileDefinition } from "../../../src/provisioners/file";
 import { definition as shellDefinition } from "../../../src/provisioners/shell";
 import { abortAt, dieAt, failAt, InjectedError } from "./faults";
 import { FakeDockerDriver } from "./fake-driver";
 import type { FakeWorld } from "./fake-world";
-
-const home = fs.mkdtempSync(path.join(os.tmpdir(), "kiln-leak-"));
-process.env["PULUMI_KILN_HOME"] = home;
-process.env["TMPDIR"] = home;
-// The provider takes the end of its input for the death of Pulumi's engine.
-Object.defineProperty(process, "stdin", { value: new PassThrough() });
-after(() => fs.rmSync(home, { recursive: true, force: true }));
+import {
+  create,
+  describeWorld,
+  destroy,
+  endOwners,
+  home,
+  makeWorld,
+  readJournal,
+  type Resource,
+} from "./provider-run";
 
 const never = new AbortController().signal;
 const machine = nameContainer("build");
-const journalFolder = path.join(home, "state", "journal");
-fs.mkdirSync(journalFolder, { recursive: true });
 const MORE_CALLS_THAN_ANY_BUILD = 200;
-
-function makeWorld(): FakeWorld {
-  const { world } = new FakeDockerDriver();
-  world.addImage("tiny:latest", { Cmd: ["/bin/sh"] });
-  return world;
-}
-
-/** All that there is, in a form that can be compared. */
-function describeWorld(world: FakeWorld): unknown {
-  return {
-    images: [...world.images.values()].map(({ id, names }) => ({ id, names: [...names] })),
-    containers: [...world.containers.values()].map(({ name }) => name),
-  };
-}
 
 /** Calls `attempt` for n = 1, 2, 3, … until it says that there was no n-th call. */
 async function tryEachCall(attempt: (n: number) => Promise<boolean>): Promise<number> {
@@ -128,73 +106,22 @@ for (const isDone of [false, true]) {
   });
 }
 
-const urn = "urn:pulumi:s::p::pulumi-nodejs:dynamic/kiln/docker:Image::app";
-
-function makeInputs(version: string): Inputs {
-  return {
-    image: "tiny",
-    provisioners: [
-      { type: "file", content: version, destination: "/srv/version" },
-      { type: "shell", inline: ["true"] },
-    ],
-    postProcessors: [{ type: "docker-tag", repository: "app", tags: [version] }],
-    fingerprint: `k1:${Buffer.from(version).toString("hex").padEnd(64, "0")}`,
-    __kiln: {
-      type: "docker:Image",
-      stateVersion: 1,
-      urn,
-      from: "",
-      project: "p",
-      stack: "s",
-      secretOptions: [],
-      retain: false,
-      lineage: "0000",
-    },
-  };
-}
-
-/** A run of the engine with this driver: nothing is remembered of the one before. */
-function startRun(driver: DockerDriver, planned: string[]): void {
-  mock.restoreAll();
-  mock.method(platform, "connect", () => Promise.resolve(new DockerSite(driver, [])));
-  Object.assign(recall(urn), { checked: planned.length > 0, moved: true, planned });
-}
-
-function create(driver: DockerDriver, version: string): Promise<{ id: string; outs: State }> {
-  startRun(driver, [`docker-tag:app:${version}`]);
-  return createImage(makeInputs(version));
-}
-
-async function destroy(driver: DockerDriver, made: { id: string; outs: State }): Promise<void> {
-  startRun(driver, []);
-  await deleteImage(made.id, made.outs);
-}
-
-function readJournal(): JournalEntry[] {
-  return fs
-    .readdirSync(journalFolder)
-    .filter((name) => name.endsWith(".json"))
-    .map((name) => JSON.parse(fs.readFileSync(path.join(journalFolder, name), "utf8")) as JournalEntry);
-}
-
-/** As if the process that made them had ended. */
-function endOwners(): void {
-  for (const entry of readJournal()) writeJournal({ ...entry, owner: { ...entry.owner, startedAt: "" } });
-}
+const app: Resource = { stack: "s", name: "app", lineage: "0000" };
 
 /** The next run finishes the job, and a destroy after it leaves nothing. */
 async function recover(world: FakeWorld, version: string, before: unknown, where: string): Promise<void> {
   endOwners();
   const driver = new FakeDockerDriver(world);
-  const made = await create(driver, version);
+  const made = await create(driver, app, version);
+  assert.ok(made, where);
   const [image] = [...world.images.values()].slice(1);
   assert.equal(world.images.size, 2, `${where}: one image beside the source`);
-  assert.equal(image?.names.size, 2, `${where}: one claim, one tag: ${[...(image?.names ?? [])].join(" ")}`);
+  assert.equal(image?.names.size, 3, `${where}: one claim, two tags: ${[...(image?.names ?? [])].join(" ")}`);
   assert.equal(image.files.get("/srv/version")?.toString(), version);
-  assert.ok(image.names.has(`app:${version}`));
+  assert.ok(image.names.has(`s-app:${version}`));
   assert.equal(world.containers.size, 0, where);
   assert.deepEqual(readJournal(), [], where);
-  await destroy(driver, made);
+  await destroy(driver, app, made);
   assert.deepEqual(describeWorld(world), before, `${where}: after destroy`);
 }
 
@@ -207,13 +134,13 @@ for (const isDone of [false, true]) {
         const world = makeWorld();
         const before = describeWorld(world);
         const fault = failAt(new FakeDockerDriver(world), n, isDone);
-        const made = await create(fault.driver, "1").catch(() => undefined);
+        const made = await create(fault.driver, app, "1");
         const where = `call ${n}, then version ${next}`;
         assert.equal(world.containers.size, 0, where);
         // A failure of what is told only and done by the next run: the image is made, and in state.
         if (made) {
           endOwners();
-          await destroy(new FakeDockerDriver(world), made);
+          await destroy(new FakeDockerDriver(world), app, made);
           assert.deepEqual(describeWorld(world), before, where);
           assert.deepEqual(readJournal(), [], where);
           return fault.isReached;
@@ -232,20 +159,17 @@ for (const isDone of [false, true]) {
         const world = makeWorld();
         const before = describeWorld(world);
         const death = dieAt(new FakeDockerDriver(world), n, isDone);
-        const dying = create(death.driver, "1").then(
-          (made) => made,
-          () => undefined,
-        );
+        const dying = create(death.driver, app, "1");
         const made = await Promise.race([death.happened, dying]);
         const where = `call ${n}, then version ${next}`;
-        if (made) {
-          await destroy(new FakeDockerDriver(world), made);
-          return false;
+        try {
+          if (made) await destroy(new FakeDockerDriver(world), app, made);
+          else await recover(world, next, before, where);
+        } finally {
+          death.release();
+          await dying;
         }
-        await recover(world, next, before, where);
-        death.release();
-        await dying;
-        return true;
+        return made === undefined;
       });
     }
   });

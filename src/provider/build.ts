@@ -1,0 +1,50 @@
+import { runBuild } from "../core/build";
+import type { Claim } from "../core/claims";
+import type { BuildContext } from "../core/context";
+import { describeError } from "../core/errors";
+import { writeJournal, type JournalEntry } from "../core/journal";
+import type { Artifact } from "../core/model";
+import { hashSources } from "../core/source-tree";
+import { recall } from "./memory";
+import type { Operation } from "./operation";
+import { identifyUnit, listSources, toProvisionerStep } from "./units";
+
+const KEPT_MACHINE_MS = 24 * 3_600_000;
+
+/** Builds, and makes sure that the sources were the same from the fingerprint to the end. */
+export async function build(
+  operation: Operation,
+  context: BuildContext,
+  claim: Omit<Claim, "artifactId">,
+  journal: JournalEntry,
+): Promise<Artifact> {
+  const { site, options, inputs, units, hideText, signal } = operation;
+  const builder = site.createBuilder(options, inputs.baseDigest, claim);
+  const steps = units.provisioners.map((unit) => toProvisionerStep(unit, site, hideText));
+  const before = recall(inputs.__kiln.urn).sources ?? (await identifySources(operation, context));
+  let after: Promise<string> | undefined;
+  try {
+    const artifact = await runBuild(context, builder, steps, () => {
+      after = identifySources(operation, context); // beside the commit
+      after.catch(() => undefined); // told below, unless the commit fails first
+    });
+    if ((await after) === before) return artifact;
+    if (artifact.id !== "") await site.dropClaim({ ...claim, artifactId: artifact.id }, context.signal);
+    throw new Error(
+      "The sources changed while the image was built from them. Run again when nothing writes to them",
+    );
+  } catch (error) {
+    if (options.onError !== "abort" || signal.aborted) throw error;
+    writeJournal({ ...journal, keepUntilMs: Date.now() + KEPT_MACHINE_MS });
+    throw new Error(`${describeError(error)}\n${site.explainKept(journal.machine)}`, { cause: error });
+  }
+}
+
+async function identifySources(operation: Operation, context: BuildContext): Promise<string> {
+  const identities = [];
+  for (const unit of operation.units.provisioners) {
+    const trees = await hashSources(listSources(unit), { cwd: context.cwd, signal: context.signal });
+    identities.push(identifyUnit(unit, trees));
+  }
+  return JSON.stringify(identities);
+}
