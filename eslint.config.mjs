@@ -27,7 +27,10 @@ const layers = [
   { from: "unit-table", allow: ["core", "provisioners", "post-processors", "platform", "pulumi"] },
   { from: "provisioners", allow: ["core", "provisioners"] },
   { from: "post-processors", allow: ["core", "post-processors"] },
-  { from: "platform", allow: ["core", "communicators", "unit-table", ["platform", { platform: "${from.platform}" }]] },
+  {
+    from: "platform",
+    allow: ["core", "communicators", "unit-table", ["platform", { platform: "${from.platform}" }]],
+  },
   {
     from: "platform-resource",
     allow: [
@@ -111,6 +114,11 @@ export default tseslint.config(
         },
       ],
       "no-console": "off",
+      "@typescript-eslint/require-await": "off",
+      "@typescript-eslint/restrict-plus-operands": "off",
+      "@typescript-eslint/unbound-method": "off",
+      "@typescript-eslint/no-meaningless-void-operator": "off",
+      "@typescript-eslint/no-useless-default-assignment": "off",
     },
   },
 );

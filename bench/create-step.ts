@@ -19,7 +19,7 @@ async function main(): Promise<void> {
     secretOptions: [],
     retain: false,
   };
-  const { inputs, failures } = await provider.check({}, { ...args, __kiln: hidden } as Inputs);
+  const { inputs, failures } = await provider.check({}, { ...args, __kiln: hidden });
   if (failures || !inputs) throw new Error(JSON.stringify(failures));
   const startedAt = performance.now();
   const { id, outs } = await provider.create(inputs);

@@ -14,6 +14,9 @@ export function unit<Type extends string, Options>(
   unitType: Type,
   load: () => Definition<Options, unknown, never>,
 ): UnitFactory<Type, Options> {
-  const factory = (options: Args<Options>): Args<Options> & { type: Type } => ({ ...options, type: unitType });
+  const factory = (options: Args<Options>): Args<Options> & { type: Type } => ({
+    ...options,
+    type: unitType,
+  });
   return Object.assign(factory, { unitType, load });
 }

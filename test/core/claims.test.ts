@@ -183,5 +183,5 @@ test("an owner tells apart stacks, resources and lineages, and is a valid reposi
     formatOwner("p".repeat(200), "organization/team/stack", "urn:a", "1"),
   ];
   assert.equal(new Set(owners).size, owners.length);
-  for (const owner of owners) assert.match(`${owner}`, /^([a-z0-9]+(-[a-z0-9]+)*\/){2}[0-9a-f]{16}$/);
+  for (const owner of owners) assert.match(owner, /^([a-z0-9]+(-[a-z0-9]+)*\/){2}[0-9a-f]{16}$/);
 });

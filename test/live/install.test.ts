@@ -90,7 +90,8 @@ async function useProject(t: TestContext, project: Project): Promise<void> {
       cwd: folder,
       env: environment,
       maxBuffer: 1e8,
-    }).catch((error: Error & { stdout?: string; stderr?: string }) => {
+    }).catch((reason: unknown) => {
+      const error = reason as Error & { stdout?: string; stderr?: string };
       throw new Error(
         `${program} ${args.join(" ")}: ${error.message}\n${error.stdout ?? ""}${error.stderr ?? ""}`,
       );

@@ -65,7 +65,9 @@ export function makeInputs(resource: Resource, version: string): Inputs {
       { type: "file", content: version, destination: "/srv/version" },
       { type: "shell", inline: ["true"] },
     ],
-    postProcessors: [{ type: "docker-tag", repository: `${resource.stack}-${resource.name}`, tags: [version, "latest"] }],
+    postProcessors: [
+      { type: "docker-tag", repository: `${resource.stack}-${resource.name}`, tags: [version, "latest"] },
+    ],
     fingerprint: `k1:${Buffer.from(version).toString("hex").padEnd(64, "0")}`,
     __kiln: {
       type: "docker:Image",
