@@ -4,7 +4,6 @@
  */
 import * as fs from "node:fs";
 import * as provider from "../src/provider";
-import type { Inputs } from "../src/provider/state";
 
 async function main(): Promise<void> {
   const args = JSON.parse(fs.readFileSync(process.argv[2] ?? "", "utf8")) as Record<string, unknown>;

@@ -41,7 +41,8 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
   const identity = {
     ...platform.identify(options),
     triggers: options.triggers as Json | undefined,
-    provisioners,
+    // A step of an unknown kind is not among the units.
+    provisioners: hasUnknownUnit(options.provisioners) ? UNKNOWN : provisioners,
     base: baseDigest,
   };
   // One that comes in was kept by `ignoreChanges`: the user has frozen the image.
@@ -72,6 +73,14 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     },
     __provider: news.__provider,
   };
+}
+
+function hasUnknownUnit(units: unknown): boolean {
+  return (
+    units === UNKNOWN ||
+    (Array.isArray(units) &&
+      units.some((unit: unknown) => unit === UNKNOWN || (unit as UnitOptions).type === UNKNOWN))
+  );
 }
 
 /** The user's own options: what is computed, or hidden, or not set is left out. */

@@ -131,6 +131,7 @@ export function listSources(unit: Unit): SourceSpec[] {
 /** What of a unit belongs into a fingerprint. */
 export function identifyUnit(unit: Unit, trees: readonly SourceTree[]): Json {
   const { definition, options } = unit;
+  if (containsUnknown(definition.sources(options))) return UNKNOWN;
   const left = new Set<string>([...(definition.notIdentity ?? []), ...(definition.pathOptions ?? [])]);
   const kept = Object.fromEntries(Object.entries(options).filter(([name]) => !left.has(name)));
   return {

@@ -92,8 +92,12 @@ const COMMITTED = 5;
 test("a build that is killed at any moment leaves nothing that the next `up` does not find", async (t) => {
   const project = `kill-${process.pid}`;
   const declare = (round: number): Program => {
-    const program = declareImages(project, `echo ${round} > /result`);
+    const program = declareImages(project, "true");
     Object.assign(program.images["app"] ?? {}, {
+      provisioners: [
+        { type: "file", content: "uploaded", destination: "/srv/file" },
+        { type: "shell", inline: [`echo ${round} > /result`] },
+      ],
       postProcessors: [{ type: "docker-tag", repository: `${project}/app`, tags: [`v${round}`] }],
     });
     return program;

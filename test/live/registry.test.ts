@@ -70,7 +70,7 @@ describe("with a registry", { skip: registryMissing }, () => {
 
     // The registry says no, and it is built again.
     await registry.start();
-    await deleteManifest(parseReference(String(first["app-pinnedReference"])));
+    await deleteManifest(parseReference(first["app-pinnedReference"]));
     const rebuilt = await stack.up("--refresh");
     assert.match(rebuilt.text, /gone: sha256:/);
     const third = await stack.outputs();
@@ -140,7 +140,6 @@ describe("with a registry", { skip: registryMissing }, () => {
       await deriveImage(t, tinyImage(), base, "latest");
       await driver.pushImage(base, "latest", () => undefined, never);
     };
-    await pushBase();
     const stack = await createStack(t, project, {
       images: {
         app: {
@@ -150,6 +149,7 @@ describe("with a registry", { skip: registryMissing }, () => {
         },
       },
     });
+    await pushBase();
 
     await stack.up();
     const first = await stack.outputs();

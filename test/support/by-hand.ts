@@ -5,11 +5,17 @@ import { openDriver, openEngine, never } from "./docker";
 const IDLE = ["/bin/sh", "-c", "sleep 3600"];
 let made = 0;
 
-/** Removes an image with all its names. */
+/** Removes an image with all its names, and the containers that use it. */
 export async function removeImage(image: string): Promise<void> {
-  await (
-    await openEngine()
-  ).request({
+  const engine = await openEngine();
+  const { body: users } = await engine.request<{ Id: string }[]>({
+    method: "GET",
+    path: "/containers/json",
+    query: { all: true, filters: { ancestor: [image] } },
+  });
+  const driver = await openDriver();
+  for (const { Id } of users) await driver.removeContainer(Id, never);
+  await engine.request({
     method: "DELETE",
     path: `/images/${image}`,
     query: { force: true },
