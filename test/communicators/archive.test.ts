@@ -1,0 +1,114 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { text } from "node:stream/consumers";
+import { test } from "node:test";
+import * as tar from "tar-stream";
+import {
+  packContent,
+  packSource,
+  unpackFile,
+  unpackFolder,
+  type ArchiveTarget,
+} from "../../src/communicators/archive";
+import { makeFolder } from "../support/context";
+import type { Readable } from "node:stream";
+
+const never = new AbortController().signal;
+const here: ArchiveTarget = { newFolders: [], path: "", owner: { uid: 1000, gid: 1001 } };
+
+interface Listed {
+  name: string;
+  type: string;
+  mode: number;
+  content: string;
+}
+
+async function list(archive: Readable): Promise<Listed[]> {
+  const extract = tar.extract();
+  archive.on("error", (error) => extract.destroy(error));
+  archive.pipe(extract as unknown as NodeJS.WritableStream);
+  const found: Listed[] = [];
+  for await (const entry of extract) {
+    const { name, type, mode, linkname, uid, gid } = entry.header;
+    assert.deepEqual([uid, gid], [1000, 1001]);
+    const content = await text(entry as unknown as Readable);
+    found.push({
+      name,
+      type: type ?? "",
+      mode: mode ?? 0,
+      content: type === "symlink" ? (linkname ?? "") : content,
+    });
+  }
+  return found;
+}
+
+test("a folder keeps names, modes, links and empty folders; one that is there already is not touched", async (t) => {
+  const cwd = makeFolder(t);
+  const root = path.join(cwd, "app");
+  const long = `${"d".repeat(90)}/${"e".repeat(90)}/${"f".repeat(120)}`;
+  for (const folder of ["empty", "sub", path.dirname(long)])
+    fs.mkdirSync(path.join(root, folder), { recursive: true });
+  fs.writeFileSync(path.join(root, "run.sh"), "x", { mode: 0o755 });
+  fs.writeFileSync(path.join(root, "sub/new\nline ü.txt"), "y", { mode: 0o640 });
+  fs.writeFileSync(path.join(root, long), "z");
+  fs.writeFileSync(path.join(root, "skip.log"), "");
+  fs.symlinkSync("run.sh", path.join(root, "link"));
+  const entries = await list(await packSource({ path: "app", ignore: ["*.log"] }, cwd, here, never));
+  const byName = new Map(entries.map((entry) => [entry.name, entry]));
+  assert.ok(!byName.has("") && !byName.has("./") && !byName.has("skip.log"));
+  assert.equal(byName.get("run.sh")?.mode, 0o755);
+  assert.equal(byName.get("sub/new\nline ü.txt")?.mode, 0o640);
+  assert.equal(byName.get(long)?.content, "z");
+  assert.deepEqual([byName.get("link")?.type, byName.get("link")?.content], ["symlink", "run.sh"]);
+  assert.equal(byName.get("empty/")?.type, "directory");
+});
+
+test("missing folders on the other side come first, and once", async (t) => {
+  const cwd = makeFolder(t);
+  fs.mkdirSync(path.join(cwd, "app"));
+  fs.writeFileSync(path.join(cwd, "app/a"), "1");
+  const target = { ...here, newFolders: ["srv", "srv/app"], path: "srv/app" };
+  const entries = await list(await packSource({ path: "app/" }, cwd, target, never));
+  assert.deepEqual(
+    entries.map((entry) => entry.name),
+    ["srv/", "srv/app/", "srv/app/a"],
+  );
+  const one = await list(
+    packContent(Buffer.from("hi"), 0o600, { ...here, newFolders: ["etc"], path: "etc/motd" }),
+  );
+  assert.deepEqual(
+    one.map(({ name, mode, content }) => [name, mode, content]),
+    [
+      ["etc/", 0o755, ""],
+      ["etc/motd", 0o600, "hi"],
+    ],
+  );
+});
+
+test("a file that changes after it was hashed is noticed", async (t) => {
+  const cwd = makeFolder(t);
+  for (const size of [3 * 1024 * 1024, 9 * 1024 * 1024]) {
+    const file = path.join(cwd, "file");
+    fs.writeFileSync(file, Buffer.alloc(size, "a"));
+    const archive = await packSource({ path: "file" }, cwd, { ...here, path: "file" }, never);
+    fs.writeFileSync(file, Buffer.alloc(size, "b"));
+    await assert.rejects(list(archive), /it changed while it was read/);
+  }
+});
+
+test("what is downloaded stays within its folder", async (t) => {
+  const cwd = makeFolder(t);
+  const pack = (name: string, type?: "symlink", linkname?: string): Readable => {
+    const archive = tar.pack();
+    if (type) archive.entry({ name, type, linkname: linkname ?? "" });
+    else archive.entry({ name }, "content");
+    archive.finalize();
+    return archive as unknown as Readable;
+  };
+  await assert.rejects(unpackFolder(pack("logs/../../evil"), path.join(cwd, "out")), /leads outside/);
+  await unpackFolder(pack("logs/a/b.log"), path.join(cwd, "out"));
+  assert.equal(fs.readFileSync(path.join(cwd, "out/a/b.log"), "utf8"), "content");
+  await unpackFile(pack("x/app.log"), path.join(cwd, "one.log"));
+  assert.equal(fs.readFileSync(path.join(cwd, "one.log"), "utf8"), "content");
+});
