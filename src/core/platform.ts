@@ -23,10 +23,8 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   readonly schema: OptionsSchema<Options>;
   /** Post-processors beside the platform-neutral ones. */
   readonly postProcessors: readonly { unitType: string; load: () => unknown }[];
-  /** Top-level options with credentials: never shown, never in outputs but for `accessOptions`. */
+  /** Top-level options with credentials: never shown, never in outputs, where they would be stale for ever. */
   readonly credentialOptions: readonly string[];
-  /** Those of the credentials that refresh and destroy need, which get the outputs alone: they stay there, as secrets. */
-  readonly accessOptions: readonly string[];
   /** Outputs that `create` gives. */
   readonly outputNames: readonly string[];
   /** How many steps a build has beside its provisioners. */

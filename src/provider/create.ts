@@ -139,9 +139,7 @@ export function describeState(
   const results = records.filter((record) => !record.failed).map((record) => record.artifact);
   const built: Built = { artifact, records, owner: ownerOf(inputs), endpoint: site.address, engineId };
   const kept = Object.fromEntries(
-    Object.entries(inputs).filter(
-      ([name]) => !platform.credentialOptions.includes(name) || platform.accessOptions.includes(name),
-    ),
+    Object.entries(inputs).filter(([name]) => !platform.credentialOptions.includes(name)),
   );
   return {
     ...(kept as Inputs),

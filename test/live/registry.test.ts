@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as path from "node:path";
 import { describe, test } from "node:test";
 import { deleteManifest } from "../../src/platforms/docker/registry";
 import { parseReference } from "../../src/platforms/docker/reference";
@@ -120,13 +121,21 @@ describe("with a registry", { skip: registryMissing }, () => {
     await stack.up();
     assert.equal(await registry.findDigest("me/app:2"), done["app-digest"]);
 
-    // Refresh has the credentials as well.
+    // No credentials are in the state: refresh and destroy use Docker's own. Without any, nothing can be told.
     await removeImage(String(done["app-imageId"]));
-    const refreshed = await stack.mustRun(["refresh", "--yes", "--skip-preview"]);
+    const refresh = ["refresh", "--yes", "--skip-preview"];
+    assert.match(
+      (await stack.mustRun(refresh)).text,
+      /warning: whether the image still exists cannot be told, so it is kept/,
+    );
+    const auth = Buffer.from(`${user.username}:${user.password}`).toString("base64");
+    stack.write("docker/config.json", JSON.stringify({ auths: { [registry.address]: { auth } } }));
+    const loggedIn = { DOCKER_CONFIG: path.join(stack.folder, "docker") };
+    const refreshed = await stack.mustRun(refresh, loggedIn);
     assert.doesNotMatch(refreshed.text, /warning/);
     assert.match(refreshed.text, /2 unchanged/);
 
-    await stack.destroy();
+    await stack.mustRun(["destroy", "--yes", "--skip-preview"], loggedIn);
     assert.equal(await registry.findDigest("me/app:2"), undefined);
   });
 

@@ -23,7 +23,6 @@ export const platform: Platform<DockerImageOptions> = {
   schema: dockerImageSchema,
   postProcessors: [tag, push, save],
   credentialOptions: ["secrets", "registryAuth"],
-  accessOptions: ["registryAuth"],
   outputNames: [
     "imageId", "reference", "references", "digest", "pinnedReference", "sourceImageId", "sizeBytes",
   ], // prettier-ignore
@@ -45,7 +44,7 @@ export const platform: Platform<DockerImageOptions> = {
   },
   listFiles: (options) => (options.exportPath === undefined ? [] : [options.exportPath]),
   listReplacing: (before, after) => ((before.host ?? "") === (after.host ?? "") ? [] : ["host"]),
-  updateOptions: ["deleteFromRegistry", "registryAuth"],
+  updateOptions: ["deleteFromRegistry"],
 };
 
 function identify(options: DockerImageOptions): { [key: string]: Json | undefined } {
