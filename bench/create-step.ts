@@ -4,6 +4,7 @@
  */
 import * as fs from "node:fs";
 import * as provider from "../src/provider";
+import { waitUntilClean } from "../src/provider/operation";
 
 async function main(): Promise<void> {
   const args = JSON.parse(fs.readFileSync(process.argv[2] ?? "", "utf8")) as Record<string, unknown>;
@@ -24,6 +25,7 @@ async function main(): Promise<void> {
   const { id, outs } = await provider.create(inputs);
   const milliseconds = performance.now() - startedAt;
   const peakMegabytes = process.resourceUsage().maxRSS / 1024;
+  await waitUntilClean();
   await provider.delete(id, outs);
   process.stdout.write(JSON.stringify({ milliseconds, peakMegabytes }));
 }

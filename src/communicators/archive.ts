@@ -5,11 +5,13 @@ import * as path from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import * as tar from "tar-stream";
-import { listSource, type SourceEntry } from "../core/source-tree";
+import type { SourceEntry } from "../core/source-tree";
 
-/** Files up to this size are read whole, and some of them ahead of their turn. */
-const SMALL_FILE_BYTES = 1024 * 1024;
-const READ_AHEAD_FILES = 16;
+/** Files up to this size are read whole. */
+const SMALL_FILE_BYTES = 128 * 1024;
+const CHUNK_BYTES = 512 * 1024;
+/** A name that has become a pipe meanwhile must not block; Windows does not know the flag. */
+const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
 
 type EntryHeader = Partial<tar.Header> & Pick<tar.Header, "name">;
 
@@ -32,24 +34,33 @@ export function packContent(content: Buffer, mode: number, target: ArchiveTarget
   packFolders(pack, target);
   pack.entry({ name: target.path, mode, mtime: new Date(), ...target.owner }, content);
   pack.finalize();
-  return Readable.from(pack, { objectMode: false });
+  return Readable.from(joinChunks(pack as AsyncIterable<Uint8Array>), { objectMode: false });
 }
 
-/** An archive of a local file or folder. What is read is compared with what the fingerprint was made of. */
-export async function packSource(
-  source: { path: string; ignore?: readonly string[] },
-  cwd: string,
-  target: ArchiveTarget,
-  signal: AbortSignal,
-): Promise<Readable> {
-  const entries = await listSource(source, { cwd, signal });
+/** An archive of what `listSource` found below `root`. What is read is compared with what it hashed. */
+export function packEntries(entries: readonly SourceEntry[], root: string, target: ArchiveTarget): Readable {
   const pack = tar.pack();
   packFolders(pack, target);
-  packEntries(pack, path.resolve(cwd, source.path), entries, target).then(
+  writeEntries(pack, root, entries, target).then(
     () => pack.finalize(),
     (error: unknown) => pack.destroy(error as Error),
   );
-  return Readable.from(pack, { objectMode: false });
+  return Readable.from(joinChunks(pack as AsyncIterable<Uint8Array>), { objectMode: false });
+}
+
+/** Headers and small files in large pieces: each piece is a call to the system. */
+async function* joinChunks(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  let waiting: Uint8Array[] = [];
+  let sizeBytes = 0;
+  for await (const chunk of chunks) {
+    waiting.push(chunk);
+    sizeBytes += chunk.length;
+    if (sizeBytes < CHUNK_BYTES) continue;
+    yield Buffer.concat(waiting, sizeBytes);
+    waiting = [];
+    sizeBytes = 0;
+  }
+  if (sizeBytes > 0) yield Buffer.concat(waiting, sizeBytes);
 }
 
 function packFolders(pack: tar.Pack, target: ArchiveTarget): void {
@@ -58,34 +69,20 @@ function packFolders(pack: tar.Pack, target: ArchiveTarget): void {
   }
 }
 
-async function packEntries(
+async function writeEntries(
   pack: tar.Pack,
   root: string,
   entries: readonly SourceEntry[],
   target: ArchiveTarget,
 ): Promise<void> {
-  const ahead = new Map<SourceEntry, Promise<Buffer>>();
-  let next = 0;
-  for (const [index, entry] of entries.entries()) {
-    for (; next < entries.length && next <= index + READ_AHEAD_FILES; next++) {
-      const upcoming = entries[next];
-      if (upcoming?.kind !== "file" || upcoming.sizeBytes > SMALL_FILE_BYTES) continue;
-      const reading = fs.promises.readFile(path.join(root, upcoming.path));
-      reading.catch(() => undefined); // reported when it is awaited, in its turn
-      ahead.set(upcoming, reading);
-    }
-    const content = ahead.get(entry);
-    ahead.delete(entry);
-    await packEntry(pack, root, entry, target, await content);
-  }
+  for (const entry of entries) await writeOne(pack, root, entry, target);
 }
 
-async function packEntry(
+async function writeOne(
   pack: tar.Pack,
   root: string,
   entry: SourceEntry,
   target: ArchiveTarget,
-  content: Buffer | undefined,
 ): Promise<void> {
   const name = [target.path, entry.path].filter((part) => part !== "").join("/");
   if (name === "") return; // a folder that is there already keeps its mode
@@ -96,7 +93,9 @@ async function packEntry(
   }
   if (entry.kind === "symlink")
     return writeEntry(pack, { ...header, type: "symlink", linkname: entry.target ?? "" });
-  if (content) {
+  if (entry.sizeBytes <= SMALL_FILE_BYTES) {
+    // Of thousands of files a microsecond each is less than the thread pool's four turns.
+    const content = fs.readFileSync(path.join(root, entry.path), { flag: READ_FLAGS as never });
     requireUnchanged(root, entry, createHash("sha256").update(content).digest("hex"));
     return writeEntry(pack, { ...header, size: content.length }, content);
   }
@@ -120,7 +119,7 @@ async function packLargeFile(
 ): Promise<void> {
   const hash = createHash("sha256");
   const file = path.join(root, entry.path);
-  const stream = fs.createReadStream(file, { highWaterMark: SMALL_FILE_BYTES });
+  const stream = fs.createReadStream(file, { highWaterMark: CHUNK_BYTES });
   let read = 0;
   const sink = pack.entry({ ...header, size: entry.sizeBytes });
   await pipeline(

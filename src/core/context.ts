@@ -33,7 +33,7 @@ export interface BuildContext {
    * Registers an undo; undos run last-first, on success too unless `when` is "failure"; with "unless-kept" not
    * after a failure of a build whose machine is to be kept (`onError: "abort"`). Call it on the line after the
    * id is known, before waiting for anything. An undo gets a signal of its own: the build's may already be aborted.
-   * What is returned begins it at once, beside what follows; the end of the build waits for it.
+   * What is returned begins it at once, beside what follows; after a success nobody needs to wait for its end.
    */
   defer(title: string, undo: (signal: AbortSignal) => Promise<void>, when?: UndoTime): () => void;
 }
@@ -51,6 +51,8 @@ export interface ContextOptions {
   hideCommands: boolean;
   /** Keep the machine after a failure; a cancel removes it all the same. */
   keepOnFailure?: boolean;
+  /** Gets the end of the undos after a success, if one was begun early; without this, the result waits for them. */
+  onCleaning?: (done: Promise<void>) => void;
   /** How many steps the display counts to. */
   steps: number;
 }
@@ -63,7 +65,7 @@ interface Undo {
   begun?: Promise<void>;
 }
 
-/** Runs `work` with a context of its own; its undos and its folder are gone when this returns. */
+/** Runs `work` with a context of its own; its undos have run and its folder is gone when this returns, or `onCleaning` tells when. */
 export async function withContext<T>(
   options: ContextOptions,
   work: (context: BuildContext) => Promise<T>,
@@ -94,19 +96,25 @@ export async function withContext<T>(
       return () => void (entry.begun ??= runUndo(log, entry, options.signal));
     },
   };
-  let failed = true;
-  try {
-    const result = await work(context);
-    failed = false;
-    return result;
-  } finally {
+  const clean = async (failed: boolean): Promise<void> => {
+    const kept = failed && options.keepOnFailure && !options.signal.aborted;
     for (const entry of undos.reverse()) {
-      const kept = failed && options.keepOnFailure && !options.signal.aborted;
       const isDue = entry.when === "always" || (entry.when === "failure" ? failed : !kept);
       if (isDue) await (entry.begun ?? runUndo(log, entry, options.signal));
     }
     await fs.rm(tempDir, { recursive: true, force: true });
+  };
+  let result: T;
+  try {
+    result = await work(context);
+  } catch (error) {
+    await clean(true);
+    throw error;
   }
+  const cleaning = clean(false);
+  if (options.onCleaning && undos.some((entry) => entry.begun)) options.onCleaning(cleaning);
+  else await cleaning;
+  return result;
 }
 
 /** An undo never throws: what it could not do is said, and the rest is undone. */

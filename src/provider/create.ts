@@ -30,19 +30,16 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
     const id = createClaimId(claims, owner, Date.now());
     const claim = { owner, fingerprint: inputs.fingerprint ?? "", id, state: "new" } as const;
     const journal = openJournal(operation, claim);
-    let isReturned = false;
     return operation.run(platform.ownSteps + operation.units.provisioners.length, async (context) => {
-      context.defer(
-        "closing the journal",
-        (undo) => closeJournal(operation, journal, isReturned, undo),
-        "unless-kept",
-      );
+      context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
       const artifact =
         (await adopt(operation, claims, claim)) ?? (await build(operation, context, claim, journal));
       const result = await postProcess(operation, context, artifact, []);
       const state = describeState(operation, artifact, result.records, buildId);
       await confirm(operation, claim, artifact);
-      isReturned = true;
+      // What is in state from here on is not to be swept, even if this process dies before the machine is gone.
+      Object.assign(journal, { claim: undefined, made: [] });
+      writeJournal(journal);
       if (result.failures.length > 0) throw incomplete(id, state, result.failures, context.log.file);
       return { id, outs: state };
     });
@@ -72,20 +69,10 @@ function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): Jo
   return entry;
 }
 
-/** The last undo: the entry stays as long as what it names does. An artifact that is in state by then is not to be swept. */
-async function closeJournal(
-  { site }: Operation,
-  journal: JournalEntry,
-  isReturned: boolean,
-  signal: AbortSignal,
-): Promise<void> {
-  try {
-    await site.removeMachine(journal.machine, signal);
-  } catch (error) {
-    if (isReturned) writeJournal({ ...journal, claim: undefined, made: [] });
-    throw error;
-  }
-  const left = isReturned ? [] : listClaimsOf(journal, await site.listClaims(signal));
+/** The last undo: the entry stays as long as what it names does. */
+async function closeJournal({ site }: Operation, journal: JournalEntry, signal: AbortSignal): Promise<void> {
+  await site.removeMachine(journal.machine, signal);
+  const left = journal.claim ? listClaimsOf(journal, await site.listClaims(signal)) : [];
   if (left.length === 0) removeJournal(journal.buildId);
 }
 

@@ -77,6 +77,7 @@ async function runLogged<T>(
   const progress = new BuildProgress(inputs.__kiln.urn);
   const folder = path.join(stateFolder(), "logs", inputs.__kiln.project, inputs.__kiln.stack, name);
   const log = new BuildLog(folder, buildId, createRedactor(listSecretValues(platform, inputs)), progress);
+  let cleaning = Promise.resolve();
   try {
     const timeout = options.buildTimeout ?? DEFAULT_BUILD_TIMEOUT;
     return await withDeadline(
@@ -95,6 +96,7 @@ async function runLogged<T>(
             secrets: options.secrets ?? {},
             hideCommands: operation.hideText,
             keepOnFailure: options.onError === "abort",
+            onCleaning: (done) => (cleaning = done),
             steps: ownSteps + units.sequences.flat().length,
           },
           work,
@@ -104,8 +106,20 @@ async function runLogged<T>(
     throw explainFailure(error, log);
   } finally {
     progress.stop();
-    log.close();
+    trackCleaning(cleaning.finally(() => log.close()));
   }
+}
+
+const cleanings = new Set<Promise<void>>();
+
+function trackCleaning(cleaning: Promise<void>): void {
+  const tracked: Promise<void> = cleaning.finally(() => cleanings.delete(tracked));
+  cleanings.add(tracked);
+}
+
+/** Resolves when no build container of this process is still on its way out. The engine's run does not wait for that. */
+export async function waitUntilClean(): Promise<void> {
+  await Promise.all(cleanings);
 }
 
 function explainFailure(error: unknown, log: BuildLog): Error {

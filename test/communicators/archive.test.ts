@@ -6,13 +6,23 @@ import { test } from "node:test";
 import * as tar from "tar-stream";
 import {
   packContent,
-  packSource,
+  packEntries,
   unpackFile,
   unpackFolder,
   type ArchiveTarget,
 } from "../../src/communicators/archive";
+import { listSource, type SourceSpec } from "../../src/core/source-tree";
 import { makeFolder } from "../support/context";
 import type { Readable } from "node:stream";
+
+async function packSource(
+  source: SourceSpec,
+  cwd: string,
+  target: ArchiveTarget,
+  signal: AbortSignal,
+): Promise<Readable> {
+  return packEntries(await listSource(source, { cwd, signal }), path.join(cwd, source.path), target);
+}
 
 const never = new AbortController().signal;
 const here: ArchiveTarget = { newFolders: [], path: "", owner: { uid: 1000, gid: 1001 } };

@@ -1,6 +1,7 @@
+import * as path from "node:path";
 import {
   packContent,
-  packSource,
+  packEntries,
   unpackFile,
   unpackFolder,
   type ArchiveOwner,
@@ -8,6 +9,7 @@ import {
 } from "../../communicators/archive";
 import { ConnectionLostError, TimeoutError } from "../../core/errors";
 import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../../core/model";
+import { listSource } from "../../core/source-tree";
 import type { DockerDriver } from "./driver";
 import { EngineError } from "./engine-error";
 
@@ -75,10 +77,11 @@ export class DockerCommunicator implements Communicator {
       path: [...missing, ...(isFolder ? [] : [basename(remote)])].join("/"),
       owner: await this.findOwner(signal),
     };
-    const archive =
-      "content" in local
-        ? packContent(local.content, local.mode, target)
-        : await packSource(local, cwd, target, signal);
+    if ("content" in local) {
+      return driver.putArchive(container, base, packContent(local.content, local.mode, target), signal);
+    }
+    const entries = await listSource(local, { cwd, signal });
+    const archive = packEntries(entries, path.resolve(cwd, local.path), target);
     await driver.putArchive(container, base, archive, signal);
   }
 
@@ -154,10 +157,10 @@ export class DockerCommunicator implements Communicator {
   }
 }
 
-function dirname(path: string): string {
-  return path.slice(0, Math.max(path.lastIndexOf("/"), 0)) || "/";
+function dirname(remote: string): string {
+  return remote.slice(0, Math.max(remote.lastIndexOf("/"), 0)) || "/";
 }
 
-function basename(path: string): string {
-  return path.slice(path.lastIndexOf("/") + 1);
+function basename(remote: string): string {
+  return remote.slice(remote.lastIndexOf("/") + 1);
 }
