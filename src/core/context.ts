@@ -93,7 +93,9 @@ export async function withContext<T>(
     defer(title, undo, when = "always") {
       const entry: Undo = { title, undo, when };
       undos.push(entry);
-      return () => void (entry.begun ??= runUndo(log, entry, options.signal));
+      return () => {
+        entry.begun ??= runUndo(log, entry, options.signal);
+      };
     },
   };
   const clean = async (failed: boolean): Promise<void> => {
@@ -112,7 +114,7 @@ export async function withContext<T>(
     throw error;
   }
   const cleaning = clean(false);
-  if (options.onCleaning && undos.some((entry) => entry.begun)) options.onCleaning(cleaning);
+  if (options.onCleaning && undos.some((entry) => entry.begun !== undefined)) options.onCleaning(cleaning);
   else await cleaning;
   return result;
 }

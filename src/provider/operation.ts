@@ -96,7 +96,9 @@ async function runLogged<T>(
             secrets: options.secrets ?? {},
             hideCommands: operation.hideText,
             keepOnFailure: options.onError === "abort",
-            onCleaning: (done) => (cleaning = done),
+            onCleaning: (done) => {
+              cleaning = done;
+            },
             steps: ownSteps + units.sequences.flat().length,
           },
           work,

@@ -47,8 +47,8 @@ export class BuildProgress implements Watcher {
 }
 
 /**
- * Whether somebody watches the engine's display. The engine does not say; its own output does: that of this process's
- * parent. `PULUMI_KILN_PROGRESS=live` or `steps` decides where this guesses wrong.
+ * Whether somebody watches the engine's display. The engine does not say; its own output does.
+ * `PULUMI_KILN_PROGRESS=live` or `steps` decides where this guesses wrong.
  */
 function isInteractive(): boolean {
   const wish = process.env["PULUMI_KILN_PROGRESS"];
@@ -56,8 +56,22 @@ function isInteractive(): boolean {
   if (process.env["CI"] && process.env["CI"] !== "false") return false;
   if (process.platform !== "linux") return true;
   try {
-    return /^\/dev\/(pts\/|tty)/.test(fs.readlinkSync(`/proc/${process.ppid}/fd/1`));
+    return isEngineOnTerminal();
   } catch {
     return false; // another user's process, or no /proc: then one line per step is the safe choice
   }
+}
+
+/** The engine is an ancestor: between it and this process there may be a shell. */
+function isEngineOnTerminal(): boolean {
+  for (let pid = process.ppid; pid > 1; pid = parentOf(pid)) {
+    if (fs.readFileSync(`/proc/${pid}/comm`, "utf8").trim() !== "pulumi") continue;
+    return /^\/dev\/(pts\/|tty)/.test(fs.readlinkSync(`/proc/${pid}/fd/1`));
+  }
+  return false;
+}
+
+function parentOf(pid: number): number {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, "utf8");
+  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
 }

@@ -37,12 +37,12 @@ interface Listed {
 async function list(archive: Readable): Promise<Listed[]> {
   const extract = tar.extract();
   archive.on("error", (error) => extract.destroy(error));
-  archive.pipe(extract as unknown as NodeJS.WritableStream);
+  archive.pipe(extract);
   const found: Listed[] = [];
   for await (const entry of extract) {
     const { name, type, mode, linkname, uid, gid } = entry.header;
     assert.deepEqual([uid, gid], [1000, 1001]);
-    const content = await text(entry as unknown as Readable);
+    const content = await text(entry);
     found.push({
       name,
       type: type ?? "",
