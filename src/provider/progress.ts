@@ -4,6 +4,7 @@ import type { Watcher } from "../core/log";
 import { logOf } from "./engine-log";
 
 const REFRESH_MS = 400;
+const TITLE_LENGTH = 40;
 const DETAIL_LENGTH = 60;
 
 /** Shows a build in its resource's row: live on a terminal, one line per step elsewhere. */
@@ -35,15 +36,19 @@ export class BuildProgress implements Watcher {
     clearInterval(this.timer);
   }
 
+  /** What moves stands first: the row ends at the terminal's edge. */
   private show(): void {
     if (!this.latest) return;
     const { step, steps, title, startedAt, detail } = this.latest;
-    const elapsed = formatDuration(Math.floor((Date.now() - startedAt) / 1000) * 1000 || 0)
-      .replace(/\.0s$/, "s")
-      .replace("0ms", "0s");
-    const shortened = detail.length > DETAIL_LENGTH ? `${detail.slice(0, DETAIL_LENGTH - 1)}…` : detail;
-    this.log.status(`step ${step} of ${steps}: ${title}, ${elapsed}${shortened ? ` | ${shortened}` : ""}`);
+    const seconds = Math.floor((Date.now() - startedAt) / 1000);
+    const elapsed = seconds < 60 ? `${seconds}s` : formatDuration(seconds * 1000);
+    const rest = detail === "" ? "" : ` | ${shorten(detail, DETAIL_LENGTH)}`;
+    this.log.status(`step ${step} of ${steps}, ${elapsed}: ${shorten(title, TITLE_LENGTH)}${rest}`);
   }
+}
+
+function shorten(text: string, length: number): string {
+  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }
 
 /**
