@@ -66,8 +66,8 @@ export interface CommitOptions {
 
 export type OnProgress = (text: string) => void;
 
-/** The calls to a Docker engine that the platform makes. Not found is a value; everything else that fails throws. */
-export interface DockerDriver {
+/** The calls about images. Not found is a value; everything else that fails throws. */
+export interface ImageDriver {
   /** For messages and for the journal, e.g. `unix:///var/run/docker.sock`. */
   readonly address: string;
   /** The engine's own id: the same engine may be reached by several addresses. */
@@ -87,7 +87,10 @@ export interface DockerDriver {
   /** The digest that the registry gave. */
   pushImage(repository: string, tag: string, onProgress: OnProgress, signal: AbortSignal): Promise<string>;
   saveImages(references: string[], signal: AbortSignal): Promise<Readable>;
+}
 
+/** The calls to a Docker engine that the platform makes. */
+export interface DockerDriver extends ImageDriver {
   createContainer(options: ContainerOptions, signal: AbortSignal): Promise<string>;
   startContainer(id: string, signal: AbortSignal): Promise<void>;
   findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;
