@@ -33,6 +33,27 @@ test("the links between the pages lead somewhere", () => {
   }
 });
 
+test("the declarations that users compile name neither zod nor any other run-time dependency", () => {
+  const seen = new Set<string>();
+  const visit = (file: string): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    const declarations = fs.readFileSync(file, "utf8");
+    for (const [, specifier = ""] of declarations.matchAll(/(?:from |import\()"([^"]+)"/g)) {
+      if (!specifier.startsWith("."))
+        assert.match(specifier, /^(node:|@pulumi\/pulumi$)/, `${file} imports ${specifier}`);
+      else visit(findDeclaration(path.resolve(path.dirname(file), specifier)));
+    }
+  };
+  visit(path.join(REPOSITORY, "dist/index.d.ts"));
+  assert.ok(seen.size > 10);
+});
+
+function findDeclaration(target: string): string {
+  const file = `${target}.d.ts`;
+  return fs.existsSync(file) ? file : path.join(target, "index.d.ts");
+}
+
 function compile(file: string, snippet: string): string[] {
   const options: ts.CompilerOptions = {
     strict: true,

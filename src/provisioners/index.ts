@@ -3,22 +3,13 @@
  * Nothing is loaded before it is needed, since a user's program imports this file too.
  */
 import { unit } from "../pulumi/unit";
-import type { ShellOptions } from "./shell";
-import type { FileOptions } from "./file";
-import type { ShellLocalOptions } from "./shell-local";
 
 /** Runs commands or scripts in the machine being built. */
-export const shell = unit<"shell", ShellOptions>(
-  "shell",
-  () => (require("./shell") as typeof import("./shell")).definition,
-);
+export const shell = unit("shell", () => (require("./shell") as typeof import("./shell")).definition);
 /** Sends files into the machine being built, or fetches some from it. */
-export const file = unit<"file", FileOptions>(
-  "file",
-  () => (require("./file") as typeof import("./file")).definition,
-);
+export const file = unit("file", () => (require("./file") as typeof import("./file")).definition);
 /** Runs commands or scripts on the machine that runs Pulumi: as a provisioner between two steps, as a post-processor after the build. */
-export const shellLocal = unit<"shell-local", ShellLocalOptions>(
+export const shellLocal = unit(
   "shell-local",
   () => (require("./shell-local") as typeof import("./shell-local")).definition,
 );

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { Duration } from "../../core/duration";
 import { duration, optionsSchema, schemaOf } from "../../core/schema";
-import type { UnitOptions } from "../../core/model";
+import type { OptionsSchema, UnitOptions } from "../../core/model";
 import { parseReference } from "./reference";
 
 /** Credentials for one registry. */
@@ -98,7 +98,7 @@ const unit = z.looseObject({ type: z.string() });
 const strings = z.array(z.string().min(1)).optional();
 const map = z.record(z.string(), z.string()).optional();
 
-export const dockerImageSchema = schemaOf<DockerImageOptions>()(
+export const dockerImageSchema: OptionsSchema<DockerImageOptions> = schemaOf<DockerImageOptions>()(
   optionsSchema({
     image: imageReference,
     pull: z.enum(["missing", "always", "never"]).optional(),

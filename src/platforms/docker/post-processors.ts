@@ -1,21 +1,9 @@
 /** The table of Docker's post-processors: a line here makes the public factory (`kiln.docker.tag`). Nothing is loaded before it is needed. */
 import { unit } from "../../pulumi/unit";
-import type { PushOptions } from "./push";
-import type { SaveOptions } from "./save";
-import type { TagOptions } from "./tag";
 
 /** Gives the image names on the engine. */
-export const tag = unit<"docker-tag", TagOptions>(
-  "docker-tag",
-  () => (require("./tag") as typeof import("./tag")).definition,
-);
+export const tag = unit("docker-tag", () => (require("./tag") as typeof import("./tag")).definition);
 /** Pushes the names that `tag` gave before it in the sequence. */
-export const push = unit<"docker-push", PushOptions>(
-  "docker-push",
-  () => (require("./push") as typeof import("./push")).definition,
-);
+export const push = unit("docker-push", () => (require("./push") as typeof import("./push")).definition);
 /** Writes the image to a file, as `docker save` does. */
-export const save = unit<"docker-save", SaveOptions>(
-  "docker-save",
-  () => (require("./save") as typeof import("./save")).definition,
-);
+export const save = unit("docker-save", () => (require("./save") as typeof import("./save")).definition);
