@@ -4,7 +4,7 @@
  */
 import * as fs from "node:fs";
 import * as provider from "../src/provider";
-import { waitUntilClean } from "../src/provider/operation";
+import { waitUntilClean } from "../src/provider/cancel";
 
 async function main(): Promise<void> {
   const args = JSON.parse(fs.readFileSync(process.argv[2] ?? "", "utf8")) as Record<string, unknown>;

@@ -39,7 +39,7 @@ function watch(): void {
   if (watching) return;
   watching = true;
   watchCancelCalls();
-  // Cancel and SIGINT come at the end of every run too: with nothing running the process ends at once, as it would have.
+  // Cancel and SIGINT come at the end of every run too: with nothing under way the process ends at once, as it would have.
   for (const signal of ["SIGINT", "SIGTERM"] as const)
     process.on(signal, () => stop(`stopped by ${signal}`, running === 0));
   if (isPipe(0)) watchEngine();
@@ -58,8 +58,24 @@ function isPipe(descriptor: number): boolean {
   return stat.isFIFO() || stat.isSocket();
 }
 
+const cleanings = new Set<Promise<void>>();
+
+/** What an answer did not wait for (a build's machine on its way out); the end of the process does. */
+export function trackCleaning(cleaning: Promise<void>): void {
+  const tracked: Promise<void> = cleaning.finally(() => cleanings.delete(tracked));
+  cleanings.add(tracked);
+}
+
+export async function waitUntilClean(): Promise<void> {
+  await Promise.all(cleanings);
+}
+
 function stop(reason: string, exitNow: boolean): void {
-  if (exitNow) process.exit(0);
+  if (exitNow) {
+    if (cleanings.size === 0) process.exit(0);
+    void waitUntilClean().finally(() => process.exit(0));
+    return;
+  }
   exitWanted = reason.includes("ended") || reason.includes("SIG");
   controller.abort(new CancelledError(reason));
 }

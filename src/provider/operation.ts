@@ -12,7 +12,7 @@ import { hashSources } from "../core/source-tree";
 import { runPostProcessors, type PostProcessRecord, type PostProcessResult } from "../core/post-process";
 import type { Artifact } from "../core/model";
 import { nameOf, readOptions } from "./check";
-import { cancellable } from "./cancel";
+import { cancellable, trackCleaning } from "./cancel";
 import { flushLog } from "./engine-log";
 import { IncompleteError } from "./incomplete";
 import { removeMade } from "./made";
@@ -110,18 +110,6 @@ async function runLogged<T>(
     progress.stop();
     trackCleaning(cleaning.finally(() => log.close()));
   }
-}
-
-const cleanings = new Set<Promise<void>>();
-
-function trackCleaning(cleaning: Promise<void>): void {
-  const tracked: Promise<void> = cleaning.finally(() => cleanings.delete(tracked));
-  cleanings.add(tracked);
-}
-
-/** Resolves when no build container of this process is still on its way out. The engine's run does not wait for that. */
-export async function waitUntilClean(): Promise<void> {
-  await Promise.all(cleanings);
 }
 
 function explainFailure(error: unknown, log: BuildLog): Error {
