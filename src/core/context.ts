@@ -1,7 +1,7 @@
 import * as fs from "node:fs/promises";
 import * as os from "node:os";
 import * as path from "node:path";
-import { describeError } from "./errors";
+import { describeError, TimeoutError } from "./errors";
 import type { BuildLog, Log } from "./log";
 import { throwIfAborted } from "./retry";
 
@@ -99,7 +99,8 @@ export async function withContext<T>(
     },
   };
   const clean = async (failed: boolean): Promise<void> => {
-    const kept = failed && options.keepOnFailure && !options.signal.aborted;
+    const isCancelled = options.signal.aborted && !(options.signal.reason instanceof TimeoutError);
+    const kept = failed && options.keepOnFailure && !isCancelled;
     for (const entry of undos.reverse()) {
       const isDue = entry.when === "always" || (entry.when === "failure" ? failed : !kept);
       if (isDue) await (entry.begun ?? runUndo(log, entry, options.signal));

@@ -16,8 +16,10 @@ export interface JournalEntry {
   /** Where the build runs, e.g. the Docker engine's address and its id. */
   endpoint: string;
   engineId: string;
-  /** The build machine's name; it is swept only if it has exactly this name. */
-  machine: string;
+  /** The build machine's name; it is swept only if it has exactly this name. An update has none. */
+  machine?: string;
+  /** The finished artifact, once there is one. */
+  artifactId?: string;
   /** The mark that the finished artifact gets. */
   claim?: { owner: string; tag: string };
   /** What post-processors are about to make. */
@@ -65,9 +67,23 @@ function readEntries(): JournalEntry[] {
     .readdirSync(folder)
     .filter((name) => name.endsWith(".json"))
     .flatMap((name) => {
-      const text = readIfThere(path.join(folder, name));
-      return text === undefined ? [] : [JSON.parse(text) as JournalEntry];
+      const file = path.join(folder, name);
+      const text = readIfThere(file);
+      if (text === undefined) return [];
+      const entry = parseEntry(text);
+      // One that cannot be read (a full disk, another program) names nothing that could be found by it.
+      if (!entry) fs.rmSync(file, { force: true });
+      return entry ?? [];
     });
+}
+
+function parseEntry(text: string): JournalEntry | undefined {
+  try {
+    const entry = JSON.parse(text) as Partial<JournalEntry> | null;
+    return entry?.buildId && entry.owner && entry.made ? (entry as JournalEntry) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Another process may sweep at the same time. */

@@ -90,13 +90,15 @@ export interface Definition<Options, Unit, Connection = unknown> {
   readonly schema: OptionsSchema<Options>;
   /** One line for the display, without secrets. */
   title(options: Options): string;
-  /** Local paths whose contents belong to the fingerprint. */
+  /** Local paths whose contents belong to the fingerprint. Not called while one of `pathOptions`, or `ignore`, is unknown. */
   sources(options: Options): { path: string; ignore?: readonly string[] }[];
   /** Names of the image's `secrets` that it uses. */
   secretNames?(options: Options): string[];
-  /** Options that hold local paths: absolute ones are made relative, and the text of none enters the fingerprint (the contents do). */
-  readonly pathOptions?: readonly (keyof Options & string)[];
-  /** What of a source's path shapes the result, e.g. the name that it gets in the machine. */
+  /** Options that hold local paths: absolute ones are made relative, and the text of none enters the fingerprint (the contents of `sources` do). */
+  pathOptions?(options: Options): readonly (keyof Options & string)[];
+  /** Options that hold local paths whose text does enter it, such as a folder to run in; what is named `output` is one anyway. */
+  readonly placeOptions?: readonly (keyof Options & string)[];
+  /** What of a source's path shapes the result, e.g. the name that it gets in the machine; "." and ".." are refused. */
   nameSources?(options: Options): string[];
   /** What a post-processor of these options will make: see `PostProcessed.made`. */
   planMade?(options: Options, context: { name: string; platform: string }): string[];

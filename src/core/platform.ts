@@ -31,6 +31,13 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   readonly ownSteps: number;
   /** What of the options shapes the artifact, beside provisioners and triggers; normalised, undefined where not set. */
   identify(options: Options): { [key: string]: Json | undefined };
+  /**
+   * The same options with this machine's folders taken out: `relativize` gives a path relative to the program's folder,
+   * or as it was if it lies elsewhere. Runs before the options are validated.
+   */
+  localize?(options: Options, relativize: (text: string) => string): Options;
+  /** Who tells what `resolveBase` gives, and the values that it depends on; undefined where the source is not followed. */
+  describeBase?(options: Options): { host: string; dependsOn: unknown[] } | undefined;
   /** Something that changes when the source does, where the user wants to follow it (`pull: "always"`). */
   resolveBase?(options: Options, signal: AbortSignal): Promise<string | undefined>;
   /** Reaches the place where the images are. `recorded` is where they were made: another place is an error of the caller's to judge. */
@@ -46,6 +53,8 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   listFiles?(options: Options): string[];
   /** Changes that no rebuild follows but that need the resource made anew, e.g. another engine. */
   listReplacing(before: Partial<Options>, after: Partial<Options>): string[];
+  /** Whether something that a post-processor made is not at the site, but e.g. in a registry. */
+  isRemote(made: string): boolean;
   /** Options whose change must reach the state, by an update. */
   readonly updateOptions: readonly (keyof Options & string)[];
 }
@@ -85,8 +94,8 @@ export interface Site<Options> {
   nameMachine(buildId: string): string;
   /** Removes what a dead build left. */
   removeMachine(name: string, signal: AbortSignal): Promise<void>;
-  /** How to reach and how to remove a machine that was kept after a failure. */
-  explainKept(name: string): string;
+  /** How to reach and how to remove a machine that was kept after a failure; undefined if there is none. */
+  explainKept(name: string, signal: AbortSignal): Promise<string | undefined>;
 }
 
 export type PostProcessorDefinition = Definition<unknown, PostProcessor, Site<CommonOptions>>;

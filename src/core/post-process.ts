@@ -65,25 +65,42 @@ async function runSequence(
   const known = keys.map((key) => previous.find((record) => record.key === key));
   let firstToRun = known.indexOf(undefined);
   if (firstToRun < 0) firstToRun = sequence.length;
-  while (firstToRun > 0 && firstToRun < sequence.length && known[firstToRun - 1]?.consumed) firstToRun--;
+  // What gave its files up must make them again for those behind it.
+  const consumed = known.findIndex((record) => record?.consumed);
+  if (firstToRun < sequence.length && consumed >= 0) firstToRun = Math.min(firstToRun, consumed);
+  const own: PostProcessRecord[] = [];
 
   let input = start;
   for (const [index, step] of sequence.entries()) {
     const record = index < firstToRun ? known[index] : undefined;
     if (record) {
+      own.push(record);
       records.push(record);
       input = record.artifact;
       continue;
     }
     const done = await runStep(context, step, input, records);
-    const before = index > 0 ? records.at(-1) : undefined;
-    records.push({ key: keys[index] ?? "", type: step.type, artifact: done.artifact, made: done.made });
-    if (done.consumesInput && before) {
-      before.consumed = true;
-      await removeFiles(before.made.filter((made) => !done.made.includes(made)));
-      before.made = before.made.filter((made) => done.made.includes(made) || !made.startsWith("file:"));
-    }
+    if (done.consumesInput) await giveUpFiles(own, input, done.made, removeFiles);
+    own.push({ key: keys[index] ?? "", type: step.type, artifact: done.artifact, made: done.made });
+    records.push(...own.slice(-1));
     input = done.artifact;
+  }
+}
+
+/** The input's files go, whichever step of the sequence made them; the builder's own always stay. */
+async function giveUpFiles(
+  records: readonly PostProcessRecord[],
+  input: Artifact,
+  stillMade: readonly string[],
+  removeFiles: (made: readonly string[]) => Promise<void>,
+): Promise<void> {
+  const files = (input.files ?? []).map((file) => `file:${file}`).filter((file) => !stillMade.includes(file));
+  for (const record of records) {
+    const given = record.made.filter((item) => files.includes(item));
+    if (given.length === 0) continue;
+    await removeFiles(given);
+    record.made = record.made.filter((item) => !given.includes(item));
+    record.consumed = true;
   }
 }
 

@@ -96,10 +96,7 @@ async function changeManifest(
 ): Promise<void> {
   const lock = `${file}.lock`;
   await fs.mkdir(path.dirname(file), { recursive: true });
-  const isTaken = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "EEXIST";
-  await retryFor(LOCK_WAIT_MS, LOCK_INTERVAL_MS, signal, isTaken, () =>
-    fs.writeFile(lock, String(process.pid), { flag: "wx" }),
-  );
+  await retryFor(LOCK_WAIT_MS, LOCK_INTERVAL_MS, signal, isTaken, () => takeLock(lock));
   try {
     const manifest = change(await readManifest(file));
     if (manifest.builds.length === 0) return await fs.rm(file, { force: true });
@@ -107,6 +104,30 @@ async function changeManifest(
     await fs.rename(`${file}.draft`, file);
   } finally {
     await fs.rm(lock, { force: true });
+  }
+}
+
+function isTaken(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === "EEXIST";
+}
+
+/** A lock names its process; one of a dead process is broken. */
+async function takeLock(lock: string): Promise<void> {
+  try {
+    await fs.writeFile(lock, String(process.pid), { flag: "wx" });
+  } catch (error) {
+    const owner = isTaken(error) ? Number(await fs.readFile(lock, "utf8").catch(() => "0")) : 0;
+    if (owner > 0 && !isAlive(owner)) await fs.rm(lock, { force: true });
+    throw error;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

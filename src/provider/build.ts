@@ -36,7 +36,8 @@ export async function build(
   } catch (error) {
     if (options.onError !== "abort" || signal.aborted) throw error;
     writeJournal({ ...journal, keepUntilMs: Date.now() + KEPT_MACHINE_MS });
-    throw new Error(`${describeError(error)}\n${site.explainKept(journal.machine)}`, { cause: error });
+    const kept = await site.explainKept(site.nameMachine(journal.buildId), signal);
+    throw kept === undefined ? error : new Error(`${describeError(error)}\n${kept}`, { cause: error });
   }
 }
 

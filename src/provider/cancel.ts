@@ -76,7 +76,7 @@ function stop(reason: string, exitNow: boolean): void {
     void waitUntilClean().finally(() => process.exit(0));
     return;
   }
-  exitWanted = reason.includes("ended") || reason.includes("SIG");
+  exitWanted = true;
   controller.abort(new CancelledError(reason));
 }
 

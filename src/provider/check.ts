@@ -7,29 +7,43 @@ import type { CommonOptions, Outputs, Platform } from "../core/platform";
 import { containsUnknown, UNKNOWN, validate } from "../core/schema";
 import { SHORTEST_SECRET } from "../core/redact";
 import { cutTrees, hashSources, SourceProblems, type SourceTree } from "../core/source-tree";
+import { findBase } from "./base";
 import { logOf } from "./engine-log";
 import { recall, type ResourceMemory } from "./memory";
 import { requirePlatform } from "./platforms";
 import { previewSite } from "./sites";
 import { COMPUTED, type Inputs } from "./state";
-import { findMissingSecrets, identifyUnit, listSources, readUnits, relativizeUnit, type Unit } from "./units";
+import {
+  findMissingSecrets,
+  findNamelessSources,
+  identifyUnit,
+  listSources,
+  readUnits,
+  relativizePath,
+  relativizeUnit,
+  type Unit,
+} from "./units";
 
-const BASE_DEADLINE_MS = 2000;
+const PREDICTION_DEADLINE_MS = 2000;
 
 /** Validates, hashes the sources, and predicts what dependents use. Never fails because an engine or registry does not answer. */
 export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<Inputs> {
   const platform = requirePlatform(news.__kiln.type);
-  const options = readOptions(platform, news);
+  const options = localize(platform, readOptions(platform, news));
   const units = readUnits(platform, options, news.__kiln.secretOptions);
   const all = [...units.provisioners, ...units.sequences.flat()];
   for (const unit of all) relativizeUnit(unit, process.cwd());
   const problems = [
     ...validateOptions(platform, options, news.__kiln.secretOptions),
     ...units.problems,
+    ...findNamelessSources(all),
     ...findMissingSecrets(all, options.secrets),
   ];
-  const trees = problems.length === 0 ? await readSources(all, problems) : undefined;
-  if (!trees) throw new ValidationError(problems);
+  const trees = await readSources(
+    all.filter((unit) => unit.valid),
+    problems,
+  );
+  if (problems.length > 0) throw new ValidationError(problems);
   warnAboutShortSecrets(news, options);
 
   const baseDigest = await findBase(platform, options, olds, news);
@@ -93,6 +107,10 @@ export function readOptions(platform: Platform, inputs: Partial<Inputs>): Common
   );
 }
 
+function localize(platform: Platform, options: CommonOptions): CommonOptions {
+  return platform.localize?.(options, (text) => relativizePath(text, process.cwd())) ?? options;
+}
+
 /** Relative paths are what the state gets. A list with something unknown in it stays as it came. */
 function putBack(
   options: CommonOptions,
@@ -122,11 +140,8 @@ function validateOptions(
   return [...shown, ...validate(platform.schema, options, { hideValues: true }).filter(isHidden)];
 }
 
-/** The trees of each unit's sources; undefined, and problems added, if some cannot be read. */
-async function readSources(
-  units: readonly Unit[],
-  problems: Problem[],
-): Promise<Map<Unit, SourceTree[]> | undefined> {
+/** The trees of each unit's sources; what cannot be read is added to the problems. */
+async function readSources(units: readonly Unit[], problems: Problem[]): Promise<Map<Unit, SourceTree[]>> {
   const trees = new Map<Unit, SourceTree[]>();
   for (const unit of units) {
     try {
@@ -141,17 +156,23 @@ async function readSources(
       );
     }
   }
-  return problems.length === 0 ? trees : undefined;
+  return trees;
+}
+
+/** Names of secrets that are too short to be masked. Unknown as a whole, they arrive as one string. */
+export function listShortSecrets(secrets: Record<string, string> | string | undefined): string[] {
+  if (typeof secrets === "string") return [];
+  return Object.entries(secrets ?? {})
+    .filter(([, value]) => value !== UNKNOWN && value.length < SHORTEST_SECRET)
+    .map(([name]) => name);
 }
 
 function warnAboutShortSecrets(news: Inputs, options: CommonOptions): void {
   const log = logOf(news.__kiln.urn);
-  for (const [name, value] of Object.entries(options.secrets ?? {})) {
-    if (value !== UNKNOWN && value.length < SHORTEST_SECRET)
-      log.warnOnce(
-        `the secret ${name} is shorter than ${SHORTEST_SECRET} characters: it cannot be masked in logs`,
-      );
-  }
+  for (const name of listShortSecrets(options.secrets))
+    log.warnOnce(
+      `the secret ${name} is shorter than ${SHORTEST_SECRET} characters: it cannot be masked in logs`,
+    );
   const interpolated = news.__kiln.secretOptions.filter(
     (name) => name === "provisioners" || name === "postProcessors",
   );
@@ -159,22 +180,6 @@ function warnAboutShortSecrets(news: Inputs, options: CommonOptions): void {
     log.warnOnce(
       `${interpolated.join(" and ")} hold a secret value: their commands and output are not shown, and differences are not readable. Put it into \`secrets\` and name it in \`secretEnvironment\``,
     );
-  }
-}
-
-/** What it knew stays, if the registry does not answer: an outage is no change. */
-async function findBase(
-  platform: Platform,
-  options: CommonOptions,
-  olds: Partial<Inputs>,
-  news: Inputs,
-): Promise<string | undefined> {
-  if (!platform.resolveBase || containsUnknown(options)) return undefined;
-  try {
-    return await platform.resolveBase(options, AbortSignal.timeout(BASE_DEADLINE_MS));
-  } catch (error) {
-    logOf(news.__kiln.urn).warnOnce(`whether the source has changed cannot be told: ${describeError(error)}`);
-    return olds.baseDigest;
   }
 }
 
@@ -229,7 +234,7 @@ async function predict(
       const artifact = await site.site.findArtifact(
         artifactId,
         options,
-        AbortSignal.timeout(BASE_DEADLINE_MS),
+        AbortSignal.timeout(PREDICTION_DEADLINE_MS),
       );
       if (artifact) return site.site.predictFound(artifact, options);
     }

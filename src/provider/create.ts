@@ -6,6 +6,7 @@ import {
   listUnreturned,
   type Claim,
 } from "../core/claims";
+import { describeError } from "../core/errors";
 import { identifyProcess, removeJournal, writeJournal, type JournalEntry } from "../core/journal";
 import type { Artifact } from "../core/model";
 import type { PostProcessRecord } from "../core/post-process";
@@ -15,10 +16,12 @@ import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
 import { incomplete } from "./incomplete";
 import { removeMade } from "./made";
-import { recall } from "./memory";
+import { isPlanned, recall } from "./memory";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Built, Inputs, State } from "./state";
 import { listClaimsOf, sweepMachines, sweepRemains } from "./sweep";
+
+const CONFIRM_MS = 30_000;
 
 /** Adopts the image of this fingerprint if there is one, else builds it; then runs the post-processors. */
 export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }> {
@@ -34,6 +37,8 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
       context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
       const artifact =
         (await adopt(operation, claims, claim)) ?? (await build(operation, context, claim, journal));
+      journal.artifactId = artifact.id;
+      writeJournal(journal);
       const result = await postProcess(operation, context, artifact, []);
       const state = describeState(operation, artifact, result.records, buildId);
       await confirm(operation, claim, artifact);
@@ -51,9 +56,14 @@ export function ownerOf(inputs: Inputs): string {
   return formatOwner(project, stack, urn, lineage);
 }
 
-/** Written before anything is made, so that whatever moment the process dies at, the next build knows where to look. */
-function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): JournalEntry {
+/** Written before anything is made, so that whatever moment the process dies at, the next build knows where to look. An update has no claim of its own, but what was `built`. */
+export function openJournal(
+  operation: Operation,
+  claim: Omit<Claim, "artifactId"> | undefined,
+  built?: Built,
+): JournalEntry {
   const { site, inputs, platform, engineId, buildId } = operation;
+  const before = (built?.records ?? []).flatMap((record) => record.made);
   const entry: JournalEntry = {
     buildId,
     owner: identifyProcess(),
@@ -61,9 +71,10 @@ function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): Jo
     platform: platform.type,
     endpoint: site.address,
     engineId,
-    machine: site.nameMachine(buildId),
-    claim: { owner: claim.owner, tag: formatClaimTag(claim) },
-    made: recall(inputs.__kiln.urn).planned,
+    artifactId: built?.artifact.id,
+    machine: claim && site.nameMachine(buildId),
+    claim: claim && { owner: claim.owner, tag: formatClaimTag(claim) },
+    made: recall(inputs.__kiln.urn).planned.filter((item) => !before.includes(item)),
   };
   writeJournal(entry);
   return entry;
@@ -71,7 +82,7 @@ function openJournal(operation: Operation, claim: Omit<Claim, "artifactId">): Jo
 
 /** The last undo: the entry stays as long as what it names does. */
 async function closeJournal({ site }: Operation, journal: JournalEntry, signal: AbortSignal): Promise<void> {
-  await site.removeMachine(journal.machine, signal);
+  await site.removeMachine(site.nameMachine(journal.buildId), signal);
   const left = journal.claim ? listClaimsOf(journal, await site.listClaims(signal)) : [];
   if (left.length === 0) removeJournal(journal.buildId);
 }
@@ -87,7 +98,13 @@ async function adopt(
   for (const artifactId of findAdoptable(claims, claim.owner, claim.fingerprint, moved)) {
     const artifact = await site.findArtifact(artifactId, options, signal);
     if (!artifact) continue;
-    await site.putClaim({ ...claim, artifactId }, signal);
+    try {
+      await site.putClaim({ ...claim, artifactId }, signal);
+    } catch (error) {
+      // Somebody removed it just now: the next, or a build.
+      if (await site.findArtifact(artifactId, options, signal)) throw error;
+      continue;
+    }
     logOf(inputs.__kiln.urn).info(`found: ${artifactId.slice(0, 19)} has this fingerprint; nothing to build`);
     return artifact;
   }
@@ -101,19 +118,31 @@ async function confirm(
   artifact: Artifact,
 ): Promise<void> {
   const { site, inputs } = operation;
+  const { urn, retain } = inputs.__kiln;
   // To the end, even if the user has cancelled meanwhile: these are a few quick calls.
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(CONFIRM_MS);
   // First what the journal knows: of a claim alone nobody could tell which names came with it.
-  await sweepRemains({ ...operation, signal });
+  await tidy(urn, () => sweepRemains({ ...operation, signal }));
   // Files have no claims.
   if (artifact.kind !== "none" && (artifact.files ?? []).length === 0) {
     const mine = { ...claim, artifactId: artifact.id };
-    await site.putClaim({ ...mine, state: inputs.__kiln.retain ? "pin" : "live" }, signal);
-    for (const old of listUnreturned(await site.listClaims(signal), claim.owner, claim.id))
-      await dropWithWarning(site, old, inputs.__kiln.urn, signal);
+    await site.putClaim({ ...mine, state: retain ? "pin" : "live" }, signal);
+    await tidy(urn, async () => {
+      for (const old of listUnreturned(await site.listClaims(signal), claim.owner, claim.id))
+        await dropWithWarning(site, old, urn, signal);
+    });
     await site.dropClaim(mine, signal);
   }
-  await site.collect(signal);
+  await tidy(urn, () => site.collect(signal));
+}
+
+/** What is left of others must not fail an image that is made: a later build tries again. */
+async function tidy(urn: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    logOf(urn).warn(`what earlier builds left is not all removed: ${describeError(error)}`);
+  }
 }
 
 export function describeState(
@@ -147,11 +176,14 @@ export async function undoStale(
   now: readonly PostProcessRecord[],
 ): Promise<void> {
   const deleteRemote = operation.inputs["deleteFromRegistry"] === true;
-  await removeMade(listStale(previous, now), {
-    site: operation.site,
-    artifact,
-    cwd: process.cwd(),
-    deleteRemote,
-    signal: operation.signal,
-  });
+  await removeMade(
+    listStale(previous, now).filter((item) => !isPlanned(item)),
+    {
+      site: operation.site,
+      artifact,
+      cwd: process.cwd(),
+      deleteRemote,
+      signal: operation.signal,
+    },
+  );
 }

@@ -19,6 +19,11 @@ const key = Symbol.for("pulumi-kiln.memory");
 const holder = globalThis as { [key]?: Map<string, ResourceMemory> };
 const memories = (holder[key] ??= new Map<string, ResourceMemory>());
 
+/** What the resources of this program make: whoever made it before, an undo must leave it. A renamed resource has another URN. */
+export function isPlanned(made: string): boolean {
+  return [...memories.values()].some((memory) => memory.planned.includes(made));
+}
+
 export function recall(urn: string): ResourceMemory {
   let memory = memories.get(urn);
   if (!memory) {

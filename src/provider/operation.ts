@@ -75,7 +75,13 @@ async function runLogged<T>(
   const { inputs, options, platform, buildId, units } = operation;
   const name = nameOf(inputs.__kiln.urn);
   const progress = new BuildProgress(inputs.__kiln.urn);
-  const folder = path.join(stateFolder(), "logs", inputs.__kiln.project, inputs.__kiln.stack, name);
+  const folder = path.join(
+    stateFolder(),
+    "logs",
+    inputs.__kiln.project,
+    inputs.__kiln.stack,
+    name.replace(/[^\w.-]/g, "_"),
+  );
   const log = new BuildLog(folder, buildId, createRedactor(listSecretValues(platform, inputs)), progress);
   let cleaning = Promise.resolve();
   try {

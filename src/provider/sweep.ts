@@ -4,7 +4,7 @@ import { listDeadEntries, removeJournal, type JournalEntry } from "../core/journ
 import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
 import { removeMade } from "./made";
-import { recall } from "./memory";
+import { isPlanned } from "./memory";
 import type { Operation } from "./operation";
 
 /** Removes the machines that dead builds left on this engine. Their finished images stay for the next create to find. */
@@ -14,12 +14,12 @@ export async function sweepMachines(
   const { site, engineId, signal, inputs } = operation;
   for (const entry of listDeadEntries().filter((dead) => dead.engineId === engineId)) {
     try {
-      await site.removeMachine(entry.machine, signal);
+      if (entry.machine) await site.removeMachine(entry.machine, signal);
       // What post-processors were about to make is needed until the image's fate is known.
-      if (!entry.claim) removeJournal(entry.buildId);
+      if (!entry.claim && entry.made.length === 0) removeJournal(entry.buildId);
     } catch (error) {
       logOf(inputs.__kiln.urn).warn(
-        `${entry.machine}, left by a build that was killed, could not be removed: ${describeError(error)}`,
+        `${entry.machine ?? "something"}, left by a build that was killed, could not be removed: ${describeError(error)}`,
       );
     }
   }
@@ -33,18 +33,20 @@ export async function sweepRemains(
   operation: Pick<Operation, "site" | "engineId" | "signal" | "inputs">,
 ): Promise<void> {
   const { site, engineId, signal, inputs } = operation;
-  const entries = listDeadEntries().filter((dead) => dead.engineId === engineId && dead.claim);
+  const entries = listDeadEntries().filter(
+    (dead) => dead.engineId === engineId && (dead.claim || dead.made.length > 0),
+  );
   if (entries.length === 0) return;
   const claims = await site.listClaims(signal);
   for (const entry of entries) {
     const held = listClaimsOf(entry, claims);
-    const [first] = held;
     const isOwn = entry.urn === inputs.__kiln.urn;
-    if (first && !isOwn) continue; // its own resource may still want it; a day later anybody collects it
-    if (first) {
-      const { planned } = recall(entry.urn);
-      const made = entry.made.filter((item) => !planned.includes(item));
-      const artifact = { kind: "", id: first.artifactId, data: {} };
+    // Its own resource may still want it; of a claim, anybody collects it a day later.
+    if (!isOwn && (held.length > 0 || !entry.claim)) continue;
+    const artifactId = held[0]?.artifactId ?? entry.artifactId;
+    if (artifactId) {
+      const made = entry.made.filter((item) => !isPlanned(item));
+      const artifact = { kind: "", id: artifactId, data: {} };
       await removeMade(made, { site, artifact, cwd: process.cwd(), deleteRemote: false, signal });
     }
     for (const claim of held) await dropWithWarning(site, claim, inputs.__kiln.urn, signal);

@@ -20,7 +20,12 @@ export interface Unit {
   definition: AnyDefinition;
   /** Without `type`. */
   options: Record<string, unknown>;
+  /** Its options fit their schema, as far as they are known. */
+  valid: boolean;
 }
+
+/** What every unit that writes a file calls it, as in Packer. */
+const OUTPUT_OPTION = "output";
 
 interface Row {
   unitType: string;
@@ -77,8 +82,9 @@ function readUnit(
     });
     return undefined;
   }
-  problems.push(...validate(definition.schema, options, { prefix: at, hideValues }));
-  return { at, definition, options };
+  const found = validate(definition.schema, options, { prefix: at, hideValues });
+  problems.push(...found);
+  return { at, definition, options, valid: found.length === 0 };
 }
 
 function describePlace(at: readonly PropertyKey[]): string {
@@ -96,7 +102,8 @@ export function findMissingSecrets(
     const names = containsUnknown(options["secretEnvironment"])
       ? []
       : (definition.secretNames?.(options) ?? []);
-    return names
+    // What is no list is a problem of its own.
+    return (Array.isArray(names) ? names : [])
       .filter((name) => !known.includes(name))
       .map((name) => ({
         path: `${describePlace(at)}.secretEnvironment`,
@@ -107,32 +114,72 @@ export function findMissingSecrets(
 
 /** Absolute paths below or beside the program's folder become relative, so that no machine's folders reach the state. */
 export function relativizeUnit(unit: Unit, cwd: string): void {
-  for (const name of unit.definition.pathOptions ?? []) {
-    const value = unit.options[name];
-    if (typeof value === "string") unit.options[name] = relativizePath(value, cwd);
+  const { definition, options } = unit;
+  const names = [
+    ...(definition.pathOptions?.(options) ?? []),
+    ...(definition.placeOptions ?? []),
+    OUTPUT_OPTION,
+  ];
+  for (const name of names) {
+    const value = options[name];
+    if (typeof value === "string") options[name] = relativizePath(value, cwd);
     if (Array.isArray(value))
-      unit.options[name] = value.map((item) =>
+      options[name] = value.map((item) =>
         typeof item === "string" ? relativizePath(item, cwd) : (item as unknown),
       );
   }
 }
 
+/**
+ * Relative to the program's folder, if it shares a folder with that. What shares only the root is a system's path: it is
+ * the same on each machine, while a relative one would tell how deep the program lies.
+ */
 export function relativizePath(text: string, cwd: string): string {
   if (!path.isAbsolute(text)) return text;
+  const shared = firstFolder(cwd);
+  if (shared !== path.parse(cwd).root && shared !== firstFolder(text)) return text;
   const relative = path.relative(cwd, text).split(path.sep).join("/") || ".";
   return /[/\\]$/.test(text) ? `${relative}/` : relative;
 }
 
+/** `/home` of `/home/me/app`; the root of the root itself. */
+function firstFolder(text: string): string {
+  const { root } = path.parse(text);
+  return root + (path.relative(root, text).split(path.sep)[0] ?? "");
+}
+
+/** Sources that would get a name which the options do not say, once their paths are relative: it would differ from clone to clone. */
+export function findNamelessSources(units: readonly Unit[]): Problem[] {
+  const isNameless = (unit: Unit): boolean =>
+    unit.valid &&
+    !hasUnknownPaths(unit) &&
+    (unit.definition.nameSources?.(unit.options) ?? []).some((name) => name === "." || name === "..");
+  return units.filter(isNameless).map(({ at }) => ({
+    path: describePlace(at),
+    reason:
+      'the source is the program\'s own folder, or one that ends in `.` or `..`: which name it gets in the machine would depend on where the program lies. End it with "/" for its contents, and put the name that you want into `destination`',
+  }));
+}
+
 /** Local files of a unit. What is not known yet has none. */
 export function listSources(unit: Unit): SourceSpec[] {
-  return unit.definition.sources(unit.options).filter((source) => !containsUnknown(source));
+  return hasUnknownPaths(unit) ? [] : unit.definition.sources(unit.options);
+}
+
+/** A list that is not known yet arrives as a string, which no definition expects. */
+function hasUnknownPaths({ definition, options }: Unit): boolean {
+  const names = [...(definition.pathOptions?.(options) ?? []), "ignore"];
+  return names.some((name) => containsUnknown(options[name]));
 }
 
 /** What of a unit belongs into a fingerprint. */
 export function identifyUnit(unit: Unit, trees: readonly SourceTree[]): Json {
   const { definition, options } = unit;
-  if (containsUnknown(definition.sources(options))) return UNKNOWN;
-  const left = new Set<string>([...(definition.notIdentity ?? []), ...(definition.pathOptions ?? [])]);
+  if (hasUnknownPaths(unit)) return UNKNOWN;
+  const left = new Set<string>([
+    ...(definition.notIdentity ?? []),
+    ...(definition.pathOptions?.(options) ?? []),
+  ]);
   const kept = Object.fromEntries(Object.entries(options).filter(([name]) => !left.has(name)));
   return {
     type: definition.type,

@@ -1,14 +1,18 @@
 import { listHeld } from "../core/claims";
-import { describeState, undoStale } from "./create";
+import { removeJournal } from "../core/journal";
+import { describeState, openJournal, undoStale } from "./create";
 import { incomplete } from "./incomplete";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Inputs, State } from "./state";
+import { sweepRemains } from "./sweep";
 
 /** Everything that needs no rebuild: post-processors that changed, or that failed before. */
 export function updateImage(id: string, olds: State, news: Inputs): Promise<{ outs: State }> {
   return runOperation({ ...news, __kiln: { ...news.__kiln, lineage: olds.__kiln.lineage } }, (operation) => {
     const { built } = olds.__kiln;
+    const journal = openJournal(operation, undefined, built);
     return operation.run(0, async (context) => {
+      context.defer("closing the journal", () => Promise.resolve(removeJournal(journal.buildId)));
       await bringBack(operation, olds, id);
       const result = await postProcess(operation, context, built.artifact, built.records);
       const state = describeState(operation, built.artifact, result.records, olds.buildId);
@@ -20,6 +24,7 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<{ ou
         throw incomplete(id, state, result.failures, context.log.file);
       }
       await undoStale(operation, built.artifact, built.records, result.records);
+      await sweepRemains(operation);
       return { outs: state };
     });
   });

@@ -51,18 +51,26 @@ export const definition: Definition<FileOptions, Provisioner> = {
   type: "file",
   schema,
   notIdentity: ["pauseBefore", "timeout", "maxRetries", "ignore"],
-  pathOptions: ["source", "sources"],
+  pathOptions(options) {
+    if (isUpload(options)) return ["source", "sources"];
+    return options.direction === "download" ? ["destination"] : [];
+  },
   title: describeTransfer,
   // What is downloaded comes out of the machine: it is no source.
   sources: (options) =>
-    options.direction === "download"
-      ? []
-      : sourcesOf(options).map((source) => ({ path: source, ignore: options.ignore })),
+    isUpload(options) ? sourcesOf(options).map((source) => ({ path: source, ignore: options.ignore })) : [],
   // `dir` makes a folder of that name, `dir/` and a file with a full destination do not.
   nameSources: (options) =>
-    sourcesOf(options).map((source) => (source.endsWith("/") ? "/" : path.basename(source))),
+    isUpload(options)
+      ? sourcesOf(options).map((source) => (source.endsWith("/") ? "/" : path.basename(source)))
+      : [],
   create: (options) => ({ provision: (context, communicator) => transfer(context, communicator, options) }),
 };
+
+/** Not, if the direction is not known yet: then nobody knows whose paths these are. */
+function isUpload({ direction = "upload" }: FileOptions): boolean {
+  return direction === "upload";
+}
 
 function sourcesOf(options: FileOptions): string[] {
   return [...(options.source === undefined ? [] : [options.source]), ...(options.sources ?? [])];

@@ -6,7 +6,7 @@ import { CommandError } from "../core/errors";
 import { runLocal } from "../core/exec";
 import type { Artifact, Definition, PostProcessor, Provisioner } from "../core/model";
 import { commonShape, exactlyOne, optionsSchema, schemaOf } from "../core/schema";
-import { renderTemplate, requireSecrets, secretNames, shortenText } from "./command-text";
+import { quoteForShell, renderTemplate, requireSecrets, secretNames, shortenText } from "./command-text";
 import type { CommonProvisionerOptions } from "./common";
 
 /** Options of `kiln.shellLocal`. Same as Packer's `shell-local`, unless noted. */
@@ -27,7 +27,7 @@ export interface ShellLocalOptions extends CommonProvisionerOptions {
   workingDirectory?: string;
   /** First line of an `inline` script, without `#!`. Default: `/bin/sh -e`. */
   inlineShebang?: string;
-  /** Program and arguments; `{{.Script}}` is the script's path. Default: `["/bin/sh", "-c", "{{.Script}}"]`, on Windows `["cmd", "/V", "/C", "call", "{{.Script}}"]`. */
+  /** Program and arguments; `{{.Script}}` is the script's path. Default: `["/bin/sh", "-c", "{{.Script}}"]` with the path in quotes, on Windows `["cmd", "/V", "/C", "call", "{{.Script}}"]`. */
   executeCommand?: string[];
   /** Exit codes that mean success. Default: `[0]`. */
   validExitCodes?: number[];
@@ -56,7 +56,8 @@ export const definition: Definition<ShellLocalOptions, Provisioner & PostProcess
   type: "shell-local",
   schema,
   notIdentity: ["pauseBefore", "timeout", "maxRetries"],
-  pathOptions: ["script", "scripts"],
+  pathOptions: () => ["script", "scripts"],
+  placeOptions: ["workingDirectory"],
   title: (options) =>
     `shell-local: ${shortenText(options.inline ?? (options.command ? [options.command] : scriptsOf(options)))}`,
   sources: (options) => scriptsOf(options).map((script) => ({ path: script })),
@@ -114,7 +115,7 @@ async function runScript(
     options.executeCommand ??
     (process.platform === "win32"
       ? ["cmd", "/V", "/C", "call", "{{.Script}}"]
-      : ["/bin/sh", "-c", "{{.Script}}"]);
+      : ["/bin/sh", "-c", quoteForShell(script)]);
   log.startCommand({ hidden: context.hideCommands });
   const exitCode = await runLocal({
     argv: template.map((part) => renderTemplate(part, { Script: script })) as [string, ...string[]],

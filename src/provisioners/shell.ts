@@ -68,7 +68,7 @@ export const definition: Definition<ShellOptions, Provisioner> = {
   type: "shell",
   schema,
   notIdentity: ["pauseBefore", "timeout", "maxRetries", "startRetryTimeout"],
-  pathOptions: ["script", "scripts"],
+  pathOptions: () => ["script", "scripts"],
   title: (options) => `shell: ${shortenText(options.inline ?? scriptsOf(options))}`,
   sources: (options) => scriptsOf(options).map((script) => ({ path: script })),
   secretNames,

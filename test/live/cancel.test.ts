@@ -85,7 +85,7 @@ const MOMENTS: [string, (event: EngineEvent, stack: Stack) => boolean][] = [
   ["a post-processor tags", ({ action, name }, { project }) => action === "tag" && name.startsWith(project)],
   ["the claim is confirmed", ({ action, name }) => action === "tag" && name.endsWith("-live")],
   ["the first claim is dropped", ({ action }) => action === "untag"],
-  ["the container goes", ({ type, action }) => type === "container" && action === "die"],
+  ["the container is told to go", ({ type, action }) => type === "container" && action === "kill"],
 ];
 const COMMITTED = 5;
 

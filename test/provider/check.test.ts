@@ -4,44 +4,16 @@ import * as path from "node:path";
 import { before, test } from "node:test";
 import { UNKNOWN } from "../../src/core/schema";
 import { check, diff } from "../../src/provider";
-import type { Inputs, State } from "../../src/provider/state";
+import type { State } from "../../src/provider/state";
+import { mustCheck, mustRefuse, withHidden, write } from "../support/check";
 import { makeFolder } from "../support/context";
 
 const FIXTURES = path.resolve(__dirname, "..", "..", "..", "test", "fixtures");
-let run = 0;
 
 before(() => {
   // No engine: what is tested here must not need one.
   process.env["DOCKER_HOST"] = "unix:///nonexistent/docker.sock";
 });
-
-function withHidden(args: Record<string, unknown>, urn = `urn:pulumi:dev::shop::type::app-${++run}`): Inputs {
-  const hidden = {
-    type: "docker:Image",
-    stateVersion: 1,
-    urn,
-    from: "",
-    project: "shop",
-    stack: "dev",
-    secretOptions: [],
-    retain: false,
-  };
-  return { ...args, __kiln: hidden };
-}
-
-async function mustCheck(args: Record<string, unknown>, olds: Partial<Inputs> = {}): Promise<Inputs> {
-  const { inputs, failures } = await check(olds, withHidden(args));
-  assert.equal(failures, undefined, JSON.stringify(failures));
-  assert.ok(inputs);
-  return inputs;
-}
-
-function write(folder: string, files: Record<string, string>): void {
-  for (const [file, content] of Object.entries(files)) {
-    fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
-    fs.writeFileSync(path.join(folder, file), content);
-  }
-}
 
 test("the fingerprints of these options are for ever", async (t) => {
   const folder = makeFolder(t);
@@ -140,6 +112,39 @@ test("all problems come at once, each with its path, in one failure without a pr
   ])
     assert.ok(reason.includes(part), `${part}\nis not in\n${reason}`);
   assert.ok(!reason.includes("hunter2") && !reason.includes("42"));
+});
+
+test("what cannot be read is told together with the other problems", async (t) => {
+  process.chdir(makeFolder(t));
+  const reason = await mustRefuse({
+    imag: "busybox",
+    provisioners: [
+      { type: "shell", script: "missing.sh" },
+      { type: "shell", inline: ["x"], secretEnvironment: 5 },
+    ],
+  });
+  assert.match(reason, /imag: unknown option/);
+  assert.match(reason, /missing\.sh \(a source of provisioners\.0\) does not exist/);
+  assert.match(reason, /provisioners\[1\]\.secretEnvironment: expected an array/);
+});
+
+test("names and files of an image are refused where none is made", async (t) => {
+  process.chdir(makeFolder(t));
+  const tag = { type: "docker-tag", repository: "a" };
+  const save = { type: "docker-save", path: "a.tar" };
+  for (const [name, value] of Object.entries({ discard: true, exportPath: "out.tar" })) {
+    const nothing = { image: "busybox", [name]: value };
+    const reason = await mustRefuse({ ...nothing, postProcessors: [tag, { type: "docker-push" }] });
+    assert.ok(
+      reason.includes(`postProcessors[0]: \`docker-tag\` needs an image, and \`${name}\` makes none`),
+    );
+    assert.ok(reason.includes("postProcessors[1]: `docker-push` needs an image"));
+    const nested = await mustRefuse({ ...nothing, postProcessors: [[{ type: "manifest" }, save]] });
+    assert.ok(nested.includes("postProcessors[0][1]: `docker-save` needs an image"));
+    await mustCheck({ ...nothing, postProcessors: [{ type: "manifest" }] });
+  }
+  await mustCheck({ image: "busybox", discard: false, postProcessors: [tag, save] });
+  await mustCheck({ image: "busybox", exportPath: UNKNOWN, postProcessors: [tag] });
 });
 
 test("a value that is not known yet is no problem, at any place", async (t) => {

@@ -66,3 +66,13 @@ test("an abort kills the command and what it started", async (t) => {
   );
   assert.ok(Date.now() - started < 30_000);
 });
+
+test("a script may lie in a folder with a space and a quote in its name", async (t) => {
+  await inContext(t, async (context) => {
+    const script = "it's a folder/run.sh";
+    fs.mkdirSync(path.join(context.cwd, path.dirname(script)));
+    fs.writeFileSync(path.join(context.cwd, script), "#!/bin/sh\necho here > out\n", { mode: 0o755 });
+    await definition.create({ script }, undefined).provision(context, new FakeCommunicator());
+    assert.equal(fs.readFileSync(path.join(context.cwd, "out"), "utf8"), "here\n");
+  });
+});

@@ -15,13 +15,17 @@ export interface EngineEvent {
 }
 
 /** Builds that have not cleaned up behind themselves, by what they wrote down. */
-export function listJournal(home: string): JournalEntry[] {
+/** Entries of builds; those of updates name no machine. */
+export function listJournal(home: string): (JournalEntry & { machine: string })[] {
   const folder = path.join(home, "state", "journal");
   if (!fs.existsSync(folder)) return [];
   return fs
     .readdirSync(folder)
     .filter((name) => name.endsWith(".json"))
-    .map((name) => JSON.parse(fs.readFileSync(path.join(folder, name), "utf8")) as JournalEntry);
+    .map(
+      (name) =>
+        JSON.parse(fs.readFileSync(path.join(folder, name), "utf8")) as JournalEntry & { machine: string },
+    );
 }
 
 /** Images, dangling ones too, that carry the label which the test gave to all of its own. */

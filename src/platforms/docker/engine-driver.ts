@@ -174,7 +174,8 @@ export class EngineDriver extends EngineImages implements DockerDriver {
       body: options.config,
       signal,
     });
-    return body.Id;
+    // Podman leaves the algorithm off here, and nowhere else.
+    return body.Id.includes(":") ? body.Id : `sha256:${body.Id}`;
   }
 }
 

@@ -23,12 +23,19 @@ export abstract class EngineImages implements ImageDriver {
   }
 
   async readEngineId(signal: AbortSignal): Promise<string> {
-    const { body } = await this.engine.request<{ ID?: string }>({
+    const { body, headers } = await this.engine.request<{
+      ID?: string;
+      Name?: string;
+      DockerRootDir?: string;
+    }>({
       attempt: "Asking the engine for its id",
       method: "GET",
       path: "/info",
       signal,
     });
+    // Podman makes up another id for each answer; its store is what stays.
+    if (headers["libpod-api-version"] !== undefined)
+      return `podman:${body.Name ?? ""}:${body.DockerRootDir ?? ""}`;
     return body.ID ?? "";
   }
 

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Duration } from "../../core/duration";
-import { duration, optionsSchema, schemaOf } from "../../core/schema";
+import { containsUnknown, duration, optionsSchema, schemaOf } from "../../core/schema";
 import type { OptionsSchema, UnitOptions } from "../../core/model";
 import { parseReference } from "./reference";
 
@@ -94,6 +94,19 @@ const imageReference = z
     }
   });
 
+/** Post-processors that work on an image of the engine, not on files. */
+const IMAGE_UNITS = ["docker-tag", "docker-push", "docker-save"];
+
+function listImageUnits(units: UnitOptions[] | UnitOptions[][]): { at: number[]; type: string }[] {
+  return units
+    .flatMap((unit, index) =>
+      Array.isArray(unit)
+        ? unit.map(({ type }, inner) => ({ at: [index, inner], type }))
+        : [{ at: [index], type: unit.type }],
+    )
+    .filter(({ type }) => IMAGE_UNITS.includes(type));
+}
+
 const unit = z.looseObject({ type: z.string() });
 const strings = z.array(z.string().min(1)).optional();
 const map = z.record(z.string(), z.string()).optional();
@@ -140,12 +153,23 @@ export const dockerImageSchema: OptionsSchema<DockerImageOptions> = schemaOf<Doc
     buildTimeout: duration.optional(),
     onError: z.enum(["cleanup", "abort"]).optional(),
   }).check((context) => {
-    const { exportPath, discard } = context.value;
+    const { exportPath, discard, postProcessors } = context.value;
     if (exportPath !== undefined && discard) {
       context.issues.push({
         code: "custom",
         input: context.value,
         message: "expected at most one of `exportPath` and `discard`",
+      });
+    }
+    const without = discard ? "discard" : "exportPath";
+    // An unknown path may turn out to be none.
+    if (!discard && (exportPath === undefined || containsUnknown(exportPath))) return;
+    for (const { at, type } of listImageUnits(postProcessors ?? [])) {
+      context.issues.push({
+        code: "custom",
+        input: context.value,
+        path: ["postProcessors", ...at],
+        message: `\`${type}\` needs an image, and \`${without}\` makes none. Remove one of them`,
       });
     }
   }),

@@ -4,11 +4,13 @@
  */
 import type { Artifact, Json, UnitOptions } from "../../core/model";
 import type { Outputs, Platform } from "../../core/platform";
+import { containsUnknown } from "../../core/schema";
 import { OWN_STEPS } from "./builder";
 import { findCredentials } from "./credentials";
 import { findEndpoint } from "./endpoint";
 import { connectEngine } from "./engine";
 import { EngineDriver } from "./engine-driver";
+import { localizePaths } from "./local-paths";
 import { dockerImageSchema, type DockerImageOptions } from "./options";
 import { push, save, tag } from "./post-processors";
 import { formatReference, parseReference } from "./reference";
@@ -28,6 +30,8 @@ export const platform: Platform<DockerImageOptions> = {
   ], // prettier-ignore
   ownSteps: OWN_STEPS,
   identify,
+  localize: localizePaths,
+  describeBase,
   resolveBase,
   async connect(options, { signal, timeoutMs }) {
     const endpoint = findEndpoint({ host: options.host });
@@ -44,6 +48,7 @@ export const platform: Platform<DockerImageOptions> = {
   },
   listFiles: (options) => (options.exportPath === undefined ? [] : [options.exportPath]),
   listReplacing: (before, after) => ((before.host ?? "") === (after.host ?? "") ? [] : ["host"]),
+  isRemote: (made) => made.startsWith("docker-push:"),
   updateOptions: ["deleteFromRegistry"],
 };
 
@@ -66,6 +71,15 @@ function normalizeSource(image: string): string {
 }
 
 /** Only `pull: "always"` follows its source: with the others a moved tag is no change. */
+function describeBase(options: DockerImageOptions): { host: string; dependsOn: unknown[] } | undefined {
+  const { image, platform, pull, registryAuth } = options;
+  if (pull !== "always" && !containsUnknown(pull)) return undefined;
+  return {
+    host: parseReference(normalizeSource(image)).domain,
+    dependsOn: [pull, image, platform, registryAuth],
+  };
+}
+
 async function resolveBase(options: DockerImageOptions, signal: AbortSignal): Promise<string | undefined> {
   if (options.pull !== "always") return undefined;
   const reference = parseReference(normalizeSource(options.image));

@@ -18,6 +18,7 @@ const schema = schemaOf<SaveOptions>()(optionsSchema({ path: z.string().min(1) }
 export const definition: Definition<SaveOptions, PostProcessor, DockerSite> = {
   type: "docker-save",
   schema,
+  placeOptions: ["path"],
   title: (options) => `save: ${options.path}`,
   sources: () => [],
   planMade: (options) => [`file:${options.path}`],

@@ -152,7 +152,8 @@ export class DockerSite implements Site<DockerImageOptions> {
     if (container?.name === name) await this.driver.removeContainer(container.id, signal);
   }
 
-  explainKept(name: string): string {
+  async explainKept(name: string, signal: AbortSignal): Promise<string | undefined> {
+    if (!(await this.driver.findContainer(name, signal))) return undefined;
     const docker = `docker -H ${this.address}`;
     return `The build's container is kept for 24 hours. A shell in it: ${docker} start ${name} && ${docker} exec -it ${name} sh. To remove it: ${docker} rm -f ${name}`;
   }
