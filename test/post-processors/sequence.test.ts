@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { test } from "node:test";
+import { createHash } from "node:crypto";
+import { gunzipSync } from "node:zlib";
+import type { BuildContext } from "../../src/core/context";
+import type { Artifact, PostProcessor } from "../../src/core/model";
+import {
+  listStale,
+  runPostProcessors,
+  type PostProcessorStep,
+  type PostProcessRecord,
+} from "../../src/core/post-process";
+import { definition as checksum } from "../../src/post-processors/checksum";
+import { definition as compress } from "../../src/post-processors/compress";
+import { definition as manifest } from "../../src/post-processors/manifest";
+import { removeMade } from "../../src/provider/made";
+import { inContext } from "../support/context";
+
+const image: Artifact = { kind: "docker-image", id: "sha256:1", data: {} };
+
+/** Stands for `docker.save`: writes a file. */
+function save(file: string): PostProcessor {
+  return {
+    process(context, input) {
+      fs.writeFileSync(path.join(context.cwd, file), "saved");
+      return Promise.resolve({ artifact: { ...input, files: [file] }, made: [`file:${file}`] });
+    },
+  };
+}
+
+/** Stands for `docker.tag`. */
+const tag: PostProcessor = {
+  process: (_context, input) => Promise.resolve({ artifact: input, made: ["docker-tag:app:1"] }),
+};
+
+function step(type: string, postProcessor: PostProcessor, identity = ""): PostProcessorStep {
+  return { type, title: type, identity, postProcessor, planned: [] };
+}
+
+async function run(
+  context: BuildContext,
+  sequence: PostProcessorStep[],
+  previous: PostProcessRecord[] = [],
+): Promise<{ records: PostProcessRecord[]; ran: string[] }> {
+  const ran: string[] = [];
+  const watched = sequence.map((one) => ({
+    ...one,
+    postProcessor: {
+      process: (inner: BuildContext, input: Artifact) => {
+        ran.push(one.type);
+        return one.postProcessor.process(inner, input);
+      },
+    },
+  }));
+  const remove = (made: readonly string[]): Promise<void> =>
+    removeMade(made, {
+      site: undefined,
+      artifact: image,
+      cwd: context.cwd,
+      deleteRemote: false,
+      signal: context.signal,
+    });
+  const { records, failures } = await runPostProcessors(context, image, [watched], previous, remove);
+  assert.deepEqual(failures, []);
+  return { records, ran };
+}
+
+test("compress gives up the file that went in, whoever made it, and nothing else", async (t) => {
+  await inContext(t, async (context) => {
+    const sequence = [
+      step("save", save("app.tar")),
+      step("tag", tag),
+      step("compress", compress.create({ output: "app.tar.gz" }, undefined)),
+    ];
+    const { records } = await run(context, sequence);
+    assert.ok(!fs.existsSync(path.join(context.cwd, "app.tar")));
+    assert.deepEqual(
+      records.map((record) => record.made),
+      [[], ["docker-tag:app:1"], ["file:app.tar.gz"]],
+    );
+    assert.match(
+      gunzipSync(fs.readFileSync(path.join(context.cwd, "app.tar.gz"))).toString("latin1"),
+      /app\.tar.*saved/s,
+    );
+
+    // Nothing changed: nothing runs. Another level of compression needs the file again.
+    assert.deepEqual((await run(context, sequence, records)).ran, []);
+    const other = [
+      ...sequence.slice(0, 2),
+      step("compress", compress.create({ output: "b.tar.gz" }, undefined), "b"),
+    ];
+    const again = await run(context, other, records);
+    assert.deepEqual(again.ran, ["save", "tag", "compress"]);
+    assert.deepEqual(listStale(records, again.records), ["file:app.tar.gz"]);
+  });
+});
+
+test("keepInput keeps it, and a checksum is of the file", async (t) => {
+  await inContext(t, async (context) => {
+    const { records } = await run(context, [
+      step("save", save("app.tar")),
+      step("checksum", checksum.create({ output: "{{.ChecksumType}}.txt" }, undefined)),
+      step("compress", compress.create({ output: "app.tar.gz", keepInput: true }, undefined)),
+    ]);
+    assert.ok(fs.existsSync(path.join(context.cwd, "app.tar")));
+    const hash = createHash("sha256").update("saved").digest("hex");
+    assert.equal(fs.readFileSync(path.join(context.cwd, "sha256.txt"), "utf8"), `${hash}\tapp.tar\n`);
+    assert.deepEqual(records[1]?.made, ["file:sha256.txt"]);
+  });
+});
+
+test("a manifest collects builds, loses the entry that is undone, and goes with its last", async (t) => {
+  await inContext(t, async (context) => {
+    const file = path.join(context.cwd, "packer-manifest.json");
+    const unit = manifest.create({ stripTime: true, customData: { team: "web" } }, undefined);
+    fs.writeFileSync(`${file}.lock`, "999999999"); // of a process that is no more
+    const first = await unit.process(context, image);
+    const second = await unit.process({ ...context, buildId: "other" }, image);
+    const content = JSON.parse(fs.readFileSync(file, "utf8")) as { builds: object[]; last_run_uuid: string };
+    assert.equal(content.builds.length, 2);
+    assert.deepEqual(content.builds[0], {
+      name: "app",
+      builder_type: "docker",
+      files: null,
+      artifact_id: "sha256:1",
+      packer_run_uuid: context.buildId,
+      custom_data: { team: "web" },
+    });
+    const options = {
+      site: undefined,
+      artifact: image,
+      cwd: context.cwd,
+      deleteRemote: false,
+      signal: context.signal,
+    };
+    await removeMade(first.made, options);
+    assert.equal((JSON.parse(fs.readFileSync(file, "utf8")) as { builds: object[] }).builds.length, 1);
+    await removeMade(second.made, options);
+    assert.ok(!fs.existsSync(file));
+  });
+});
+
+test("what works on files says what to put before it", async (t) => {
+  await assert.rejects(
+    inContext(t, async (context) => void (await compress.create({}, undefined).process(context, image))),
+    /compress: its input \(docker-image\) has no files. Put it after one that writes a file/,
+  );
+});
