@@ -29,6 +29,7 @@ export const definition: Definition<ChecksumOptions, PostProcessor> = {
   schema,
   title: (options) => `checksum: ${typesOf(options).join(", ")}`,
   sources: () => [],
+  placeOptions: ["output"],
   planMade: (options, context) => typesOf(options).map((type) => `file:${outputOf(options, context, type)}`),
   create: (options) => ({
     async process(context, input) {

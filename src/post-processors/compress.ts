@@ -37,6 +37,7 @@ export const definition: Definition<CompressOptions, PostProcessor> = {
   schema,
   title: (options) => `compress: ${options.output ?? "tar.gz"}`,
   sources: () => [],
+  placeOptions: ["output"],
   planMade: (options, context) => [`file:${outputOf(options, context)}`],
   create: (options) => ({
     async process(context, input) {

@@ -40,6 +40,7 @@ export const definition: Definition<ManifestOptions, PostProcessor> = {
   schema,
   title: (options) => `manifest: ${options.output ?? "packer-manifest.json"}`,
   sources: () => [],
+  placeOptions: ["output"],
   create: (options) => ({
     async process(context, input) {
       const output = options.output ?? "packer-manifest.json";

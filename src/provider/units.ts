@@ -24,9 +24,6 @@ export interface Unit {
   valid: boolean;
 }
 
-/** What every unit that writes a file calls it, as in Packer. */
-const OUTPUT_OPTION = "output";
-
 interface Row {
   unitType: string;
   load: () => unknown;
@@ -115,11 +112,7 @@ export function findMissingSecrets(
 /** Absolute paths below or beside the program's folder become relative, so that no machine's folders reach the state. */
 export function relativizeUnit(unit: Unit, cwd: string): void {
   const { definition, options } = unit;
-  const names = [
-    ...(definition.pathOptions?.(options) ?? []),
-    ...(definition.placeOptions ?? []),
-    OUTPUT_OPTION,
-  ];
+  const names = [...(definition.pathOptions?.(options) ?? []), ...(definition.placeOptions ?? [])];
   for (const name of names) {
     const value = options[name];
     if (typeof value === "string") options[name] = relativizePath(value, cwd);

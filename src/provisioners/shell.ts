@@ -113,7 +113,7 @@ async function runScript(
   const remote = options.remotePath ?? `/tmp/script_${context.buildId.slice(-6)}.sh`;
   const clean = options.skipClean ? undefined : `rm -f ${quoteForShell(remote)}`;
   // One call for sending, running and cleaning: round trips are what a short step costs. Not across a reboot, of course.
-  const run = `(${buildCommand(options, remote)}\n) </dev/null`;
+  const run = `(${buildCommand(context, options, remote)}\n) </dev/null`;
   const command = `${sendCommand(remote)}; ${clean && !options.expectDisconnect ? `${run}; code=$?; ${clean}; exit $code` : run}`;
 
   log.startCommand({ hidden: context.hideCommands });
@@ -127,6 +127,8 @@ async function runScript(
       async () => {
         const environment = {
           ...buildEnvironment(context),
+          // Where a secret may be among them, none stands in the command: others can read it in the process list.
+          ...(context.hideCommands ? options.environment : {}),
           ...requireSecrets(context, options.secretEnvironment),
         };
         return (
@@ -156,8 +158,8 @@ function sendCommand(remote: string): string {
   return `cat >${path} && chmod 0755 ${path} || { echo "the script cannot be written to "${path} >&2; exit 126; }`;
 }
 
-function buildCommand(options: ShellOptions, remote: string): string {
-  const variables = Object.entries(options.environment ?? {})
+function buildCommand(context: BuildContext, options: ShellOptions, remote: string): string {
+  const variables = Object.entries(context.hideCommands ? {} : (options.environment ?? {}))
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name}=${quoteForShell(value)}`)
     .join(" ");

@@ -112,6 +112,14 @@ test("with a secret in the options neither text nor output is shown", async (t) 
   );
 });
 
+test("with a secret in the options the environment stands in no command", async (t) => {
+  const machine = new FakeCommunicator();
+  const options = { inline: ["true"], environment: { URL: "https://me:hunter2@host" } };
+  await inContext(t, provision(options, machine), { hideCommands: true });
+  assert.doesNotMatch(machine.commands[0]?.command ?? "", /hunter2/);
+  assert.equal(machine.commands[0]?.environment["URL"], options.environment.URL);
+});
+
 test("exactly one of inline, script and scripts", () => {
   assert.deepEqual(validate(definition.schema, { inlin: ["x"] }, { prefix: ["provisioners", 0] }), [
     { path: "provisioners[0].inlin", reason: "unknown option; did you mean `inline`?" },

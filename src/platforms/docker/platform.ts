@@ -44,7 +44,12 @@ export const platform: Platform<DockerImageOptions> = {
   describeOutputs,
   predictOutputs(options) {
     const references = listTagged(options);
-    return { references, reference: references[0] ?? "" };
+    const units: UnitOptions[] = (options.postProcessors ?? []).flat();
+    // A push tells the digest only when it is done.
+    const unpushed = units.some(({ type }) => type === push.unitType)
+      ? {}
+      : { digest: "", pinnedReference: "" };
+    return { references, reference: references[0] ?? "", ...unpushed };
   },
   listFiles: (options) => (options.exportPath === undefined ? [] : [options.exportPath]),
   listReplacing: (before, after) => ((before.host ?? "") === (after.host ?? "") ? [] : ["host"]),
