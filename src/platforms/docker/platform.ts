@@ -46,7 +46,7 @@ export const platform: Platform<DockerImageOptions> = {
     const references = listTagged(options);
     const units: UnitOptions[] = (options.postProcessors ?? []).flat();
     // A push tells the digest only when it is done.
-    const unpushed = units.some(({ type }) => type === push.unitType)
+    const unpushed: Outputs = units.some(({ type }) => type === push.unitType)
       ? {}
       : { digest: "", pinnedReference: "" };
     return { references, reference: references[0] ?? "", ...unpushed };
