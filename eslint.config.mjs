@@ -45,7 +45,10 @@ const layers = [
     allow: ["core", "communicators", "unit-table", "provisioners", "post-processors", "platform", "provider"],
   },
   { from: "pulumi", allow: ["core", "pulumi"] },
-  { from: "public", allow: ["provisioners", "post-processors", "platform-resource", "unit-table", "pulumi", "core"] },
+  {
+    from: "public",
+    allow: ["provisioners", "post-processors", "platform-resource", "unit-table", "pulumi", "core"],
+  },
 ];
 
 export default tseslint.config(
