@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { makeStack } from "./stack";
 import { interleave, median, timeProcess, type BenchRow } from "./measure";
 
 const FIVE_STEPS = [
@@ -130,35 +131,10 @@ async function buildWithPacker(folder: string, provisioners: unknown[]): Promise
 
 /** A stack with the same image, rebuilt by each `up`. */
 async function prepareUp(folder: string, provisioners: unknown[]): Promise<() => Promise<number>> {
-  const stack = path.join(folder, "stack");
-  const repository = path.resolve(__dirname, "..", "..");
-  fs.mkdirSync(path.join(stack, "node_modules/@pulumi"), { recursive: true });
-  fs.symlinkSync(repository, path.join(stack, "node_modules/pulumi-kiln"));
-  fs.symlinkSync(
-    path.join(repository, "node_modules/@pulumi/pulumi"),
-    path.join(stack, "node_modules/@pulumi/pulumi"),
-  );
-  fs.writeFileSync(
-    path.join(stack, "Pulumi.yaml"),
-    "name: bench\nruntime:\n  name: nodejs\n  options: { typescript: false }\n",
-  );
-  fs.writeFileSync(path.join(stack, "package.json"), '{"main":"index.js"}');
-  fs.writeFileSync(
-    path.join(stack, "index.js"),
-    `const kiln = require("pulumi-kiln");\nnew kiln.docker.Image("app", JSON.parse(require("fs").readFileSync("args.json", "utf8")));\n`,
-  );
-  const environment = {
-    PULUMI_BACKEND_URL: `file://${stack}`,
-    PULUMI_CONFIG_PASSPHRASE: "",
-    PULUMI_KILN_HOME: path.join(folder, ".kiln"),
-  };
-  const pulumi = (...args: string[]): Promise<{ milliseconds: number }> =>
-    timeProcess(
-      [process.env["KILN_PULUMI"] ?? "pulumi", ...args, "--stack", "bench", "--non-interactive"],
-      stack,
-      environment,
-    );
-  await pulumi("stack", "init");
+  const program = `const kiln = require("pulumi-kiln");
+new kiln.docker.Image("app", JSON.parse(require("fs").readFileSync("args.json", "utf8")));
+`;
+  const { folder: stack, pulumi } = await makeStack(folder, "stack", program);
   return async () => {
     fs.writeFileSync(
       path.join(stack, "args.json"),

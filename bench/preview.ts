@@ -2,7 +2,8 @@
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
-import { interleave, timeProcess, type BenchRow } from "./measure";
+import { interleave, type BenchRow } from "./measure";
+import { makeStack } from "./stack";
 
 const COUNT = 20;
 const ALLOWED_MS = 300;
@@ -64,35 +65,10 @@ async function prepare(
   name: string,
   program: string,
 ): Promise<{ preview(): Promise<number>; destroy(): Promise<unknown> }> {
-  const stack = path.join(folder, name);
-  const repository = path.resolve(__dirname, "..", "..");
-  fs.mkdirSync(path.join(stack, "node_modules/@pulumi"), { recursive: true });
-  fs.symlinkSync(repository, path.join(stack, "node_modules/pulumi-kiln"));
-  fs.symlinkSync(
-    path.join(repository, "node_modules/@pulumi/pulumi"),
-    path.join(stack, "node_modules/@pulumi/pulumi"),
-  );
+  const { folder: stack, pulumi } = await makeStack(folder, name, program);
   fs.mkdirSync(path.join(stack, "app"));
   for (let index = 0; index < 20; index++)
     fs.writeFileSync(path.join(stack, "app", `${index}.txt`), String(index));
-  fs.writeFileSync(
-    path.join(stack, "Pulumi.yaml"),
-    `name: bench-${name}\nruntime:\n  name: nodejs\n  options: { typescript: false }\n`,
-  );
-  fs.writeFileSync(path.join(stack, "package.json"), '{"main":"index.js"}');
-  fs.writeFileSync(path.join(stack, "index.js"), program);
-  const environment = {
-    PULUMI_BACKEND_URL: `file://${stack}`,
-    PULUMI_CONFIG_PASSPHRASE: "",
-    PULUMI_KILN_HOME: path.join(folder, ".kiln"),
-  };
-  const pulumi = (...args: string[]): Promise<{ milliseconds: number }> =>
-    timeProcess(
-      [process.env["KILN_PULUMI"] ?? "pulumi", ...args, "--stack", "bench", "--non-interactive"],
-      stack,
-      environment,
-    );
-  await pulumi("stack", "init");
   await pulumi("up", "--yes", "--skip-preview");
   return {
     preview: () => pulumi("preview", "--expect-no-changes").then((run) => run.milliseconds),

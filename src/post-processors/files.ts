@@ -1,3 +1,4 @@
+import { renderTemplate } from "../core/template";
 import type { Artifact } from "../core/model";
 
 /** The input's files; an artifact without any is the wrong place for a post-processor that works on files. */
@@ -14,6 +15,5 @@ export function renderOutput(
   template: string,
   more: Record<string, string> = {},
 ): string {
-  const values: Record<string, string> = { BuildName: context.name, BuilderType: context.platform, ...more };
-  return template.replace(/\{\{\s*\.(\w+)\s*\}\}/g, (whole, name: string) => values[name] ?? whole);
+  return renderTemplate(template, { BuildName: context.name, BuilderType: context.platform, ...more });
 }

@@ -7,11 +7,6 @@ export function quoteForShell(text: string): string {
   return `'${text.replaceAll("'", `'"'"'`)}'`;
 }
 
-/** Fills `{{.Name}}` as Packer's templates do. */
-export function renderTemplate(template: string, values: Record<string, string>): string {
-  return template.replace(/\{\{\s*\.(\w+)\s*\}\}/g, (whole, name: string) => values[name] ?? whole);
-}
-
 /** A list of commands in one short line for the display. */
 export function shortenText(lines: readonly string[]): string {
   const first =

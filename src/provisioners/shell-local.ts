@@ -6,7 +6,8 @@ import { CommandError } from "../core/errors";
 import { runLocal } from "../core/exec";
 import type { Artifact, Definition, PostProcessor, Provisioner } from "../core/model";
 import { commonShape, exactlyOne, optionsSchema, schemaOf } from "../core/schema";
-import { quoteForShell, renderTemplate, requireSecrets, secretNames, shortenText } from "./command-text";
+import { renderTemplate } from "../core/template";
+import { quoteForShell, requireSecrets, secretNames, shortenText } from "./command-text";
 import type { CommonProvisionerOptions } from "./common";
 
 /** Options of `kiln.shellLocal`. Same as Packer's `shell-local`, unless noted. */

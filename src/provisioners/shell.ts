@@ -7,7 +7,8 @@ import { CommandError, ConnectionLostError } from "../core/errors";
 import type { Communicator, Definition, Provisioner } from "../core/model";
 import { retryFor } from "../core/retry";
 import { commonShape, duration, exactlyOne, optionsSchema, schemaOf } from "../core/schema";
-import { quoteForShell, renderTemplate, requireSecrets, secretNames, shortenText } from "./command-text";
+import { renderTemplate } from "../core/template";
+import { quoteForShell, requireSecrets, secretNames, shortenText } from "./command-text";
 import type { CommonProvisionerOptions } from "./common";
 
 const START_RETRY_INTERVAL_MS = 2000;
