@@ -1,5 +1,5 @@
 /** Rows of the table, and how a figure is made: medians of interleaved runs, since the machine's speed drifts. */
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 
 /** One comparison: a figure of at most `goal` is good. */
 export interface BenchRow {
@@ -34,6 +34,7 @@ export async function interleave<Name extends string>(
   >;
   for (let round = -1; round < rounds; round++) {
     for (const name of Object.keys(candidates) as Name[]) {
+      settleDisk();
       const milliseconds = await candidates[name]();
       if (round >= 0) times[name].push(milliseconds); // the first round warms up
     }
@@ -41,6 +42,11 @@ export async function interleave<Name extends string>(
   return Object.fromEntries(
     Object.entries(times).map(([name, values]) => [name, median(values as number[])]),
   ) as Record<Name, number>;
+}
+
+/** What one has written or deleted must not be paid for by the next. */
+function settleDisk(): void {
+  if (process.platform !== "win32") execFileSync("sync");
 }
 
 /** Wall time of a whole process; its output is in the error if it fails. */
