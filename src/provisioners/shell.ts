@@ -114,7 +114,8 @@ async function runScript(
   const remote = options.remotePath ?? `/tmp/script_${context.buildId.slice(-6)}.sh`;
   const clean = options.skipClean ? undefined : `rm -f ${quoteForShell(remote)}`;
   // One call for sending, running and cleaning: round trips are what a short step costs. Not across a reboot, of course.
-  const run = `(${buildCommand(context, options, remote)}\n) </dev/null`;
+  // One stream for both outputs: two of them arrive in any order, and an error would stand before what led to it.
+  const run = `(${buildCommand(context, options, remote)}\n) </dev/null 2>&1`;
   const command = `${sendCommand(remote)}; ${clean && !options.expectDisconnect ? `${run}; code=$?; ${clean}; exit $code` : run}`;
 
   log.startCommand({ hidden: context.hideCommands });

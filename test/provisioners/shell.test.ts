@@ -21,7 +21,7 @@ test("inline lines become one script that is run and removed in one call", async
   assert.equal(
     machine.commands[0]?.command,
     `cat >'${REMOTE}' && chmod 0755 '${REMOTE}' || { echo "the script cannot be written to "'${REMOTE}' >&2; exit 126; }; ` +
-      `(chmod +x ${REMOTE};  ${REMOTE}\n) </dev/null; code=$?; rm -f '${REMOTE}'; exit $code`,
+      `(chmod +x ${REMOTE};  ${REMOTE}\n) </dev/null 2>&1; code=$?; rm -f '${REMOTE}'; exit $code`,
   );
 });
 
