@@ -50,15 +50,17 @@ test("the log has each step with its time, and the folder of the build goes", as
   assert.ok(!fs.existsSync(folder));
 });
 
+/** Only has its steps run. */
+const builder = {
+  async build(_context: unknown, provisioning: { run(machine: FakeCommunicator): Promise<void> }) {
+    await provisioning.run(new FakeCommunicator());
+    return { kind: "none", id: "", data: {} };
+  },
+};
+
 test("a step is tried again as often as it asks; the first error is the one that is told", async (t) => {
   let tries = 0;
   const provisioner = { provision: () => Promise.reject(new Error(`try ${++tries}`)) };
-  const builder = {
-    async build(_context: unknown, provisioning: { run(machine: FakeCommunicator): Promise<void> }) {
-      await provisioning.run(new FakeCommunicator());
-      return { kind: "none", id: "", data: {} };
-    },
-  };
   await assert.rejects(
     inContext(
       t,
@@ -76,12 +78,6 @@ test("a step that takes longer than its timeout is stopped, and says so", async 
       new Promise<void>((_, reject) =>
         signal.addEventListener("abort", () => reject(signal.reason as Error)),
       ),
-  };
-  const builder = {
-    async build(_context: unknown, provisioning: { run(machine: FakeCommunicator): Promise<void> }) {
-      await provisioning.run(new FakeCommunicator());
-      return { kind: "none", id: "", data: {} };
-    },
   };
   await assert.rejects(
     inContext(

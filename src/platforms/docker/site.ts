@@ -10,7 +10,7 @@ import type { DockerImageOptions, RegistryAuth } from "./options";
 import { parseReference } from "./reference";
 import { readPinned } from "./references";
 import { deleteManifest, findManifest } from "./registry";
-import { fitsPlatform } from "./source-image";
+import { fitsPlatform, platformOf } from "./source-image";
 
 const REGISTRY_DEADLINE_MS = 10_000;
 
@@ -67,17 +67,12 @@ export class DockerSite implements Site<DockerImageOptions> {
   ): Promise<DockerArtifact | undefined> {
     const image = await this.driver.findImage(artifactId, signal);
     if (!image || !fitsPlatform(image, options.platform)) return undefined;
-    const platform = [image.os, image.architecture, image.variant].filter((part) => part !== "").join("/");
+    const { id, parent, sizeBytes } = image;
     return {
       kind: "docker-image",
-      id: image.id,
-      data: {
-        sourceImageId: image.parent,
-        sizeBytes: image.sizeBytes,
-        platform,
-        repositoryDigests: image.digests,
-      },
-    } as DockerArtifact;
+      id,
+      data: { sourceImageId: parent, sizeBytes, platform: platformOf(image) },
+    };
   }
 
   predictFound(artifact: Artifact): Outputs {
