@@ -75,7 +75,7 @@ export interface Site<Options> {
   /** An existing artifact as `build` would have returned it, if it is there and fits the options. */
   findArtifact(artifactId: string, options: Options, signal: AbortSignal): Promise<Artifact | undefined>;
   /** More outputs that are known of an existing artifact without asking what post-processors did. */
-  predictFound(artifact: Artifact, options: Options): Outputs;
+  predictFound(artifactId: string): Outputs;
   /** Fetches the artifact back to where post-processors can work on it, if it lives elsewhere too. */
   restore(artifact: Artifact, results: readonly Artifact[], signal: AbortSignal): Promise<boolean>;
   /** "here", "elsewhere" (in its registry), "gone". */

@@ -40,7 +40,8 @@ export interface HelperReport {
 
 const inlineEntries = 200;
 const inlineFileBytes = 1024 * 1024;
-const inlineMs = 8;
+/** About what it costs to start a thread. */
+const inlineMs = 25;
 
 /** Hashes a source on the spot if that takes less time than to start a thread; otherwise answers undefined, having spent a few milliseconds. */
 export function tryJobInline(job: SourceJob, limitMs = inlineMs): SourceOutcome | undefined {

@@ -136,8 +136,10 @@ function validateOptions(
 ): Problem[] {
   const hidden = new Set([...platform.credentialOptions, ...secretOptions]);
   const isHidden = (problem: Problem): boolean => hidden.has(/^\w+/.exec(problem.path)?.[0] ?? "");
-  const shown = validate(platform.schema, options).filter((problem) => !isHidden(problem));
-  return [...shown, ...validate(platform.schema, options, { hideValues: true }).filter(isHidden)];
+  const problems = validate(platform.schema, options);
+  if (!problems.some(isHidden)) return problems;
+  const quiet = validate(platform.schema, options, { hideValues: true });
+  return [...problems.filter((problem) => !isHidden(problem)), ...quiet.filter(isHidden)];
 }
 
 /** The trees of each unit's sources; what cannot be read is added to the problems. */
@@ -230,13 +232,12 @@ async function predict(
   try {
     // Without old inputs it is to be created, and may be what the user wants built again.
     const moved = memory.moved || olds.fingerprint !== undefined;
+    const signal = AbortSignal.timeout(PREDICTION_DEADLINE_MS);
     for (const artifactId of findAdoptable(claims, owner, fingerprint, moved)) {
-      const artifact = await site.site.findArtifact(
-        artifactId,
-        options,
-        AbortSignal.timeout(PREDICTION_DEADLINE_MS),
-      );
-      if (artifact) return site.site.predictFound(artifact, options);
+      const isOwn = claims.some((claim) => claim.owner === owner && claim.artifactId === artifactId);
+      // One's own was looked at when it was made; each question costs a preview of many images dearly.
+      if (isOwn || (await site.site.findArtifact(artifactId, options, signal)))
+        return site.site.predictFound(artifactId);
     }
   } catch (error) {
     logOf(news.__kiln.urn).warnOnce(`which images exist cannot be told: ${describeError(error)}`);

@@ -75,8 +75,8 @@ export class DockerSite implements Site<DockerImageOptions> {
     };
   }
 
-  predictFound(artifact: Artifact): Outputs {
-    return { imageId: artifact.id, artifactId: artifact.id };
+  predictFound(artifactId: string): Outputs {
+    return { imageId: artifactId, artifactId };
   }
 
   async restore(artifact: Artifact, results: readonly Artifact[], signal: AbortSignal): Promise<boolean> {
