@@ -2,6 +2,7 @@ import type { Artifact, Builder, Communicator, Provisioner, Provisioning } from 
 import type { BuildContext } from "./context";
 import { withDeadline, sleep, throwIfAborted } from "./retry";
 import { parseDuration } from "./duration";
+import { runStaged, type StagedStep, type StageSettings } from "./stage-run";
 
 /** A provisioner of one build, with what every provisioner has. */
 export interface ProvisionerStep {
@@ -12,24 +13,46 @@ export interface ProvisionerStep {
   maxRetries?: number;
 }
 
+/** What a build is told beside its steps. */
+export interface BuildSettings {
+  /** Undefined: no stage is used or made. */
+  stages?: StageSettings & { steps: readonly StagedStep[] };
+  onProvisioned?: () => void;
+}
+
 /** The pipeline: the builder makes the machine and calls back to have it provisioned. */
 export function runBuild<A extends Artifact>(
   context: BuildContext,
   builder: Builder<A>,
   steps: readonly ProvisionerStep[],
-  onProvisioned: () => void = () => undefined,
+  { stages, onProvisioned = () => undefined }: BuildSettings = {},
 ): Promise<A> {
   const provisioning: Provisioning = {
     steps,
-    async run(communicator) {
-      for (const step of steps)
-        await context.step(step.title, () => runProvisioner(context, step, communicator));
+    async run(communicator, keeper) {
+      const runStep = (step: ProvisionerStep): Promise<void> =>
+        context.step(step.title, () => runProvisioner(context, step, communicator));
+      if (keeper && stages && steps.length > 0) {
+        const staged = stages.steps.map((stage, index) => ({
+          stage,
+          run: () => runStep(stepAt(steps, index)),
+        }));
+        await runStaged(context, keeper, stages, staged);
+      } else {
+        await keeper?.openMachine(undefined, { isSaved: false });
+        for (const step of steps) await runStep(step);
+      }
       onProvisioned();
     },
   };
   return builder.build(context, provisioning);
 }
 
+function stepAt(steps: readonly ProvisionerStep[], index: number): ProvisionerStep {
+  const step = steps[index];
+  if (!step) throw new Error(`Looking up step ${index + 1} of a build: there are ${steps.length}`);
+  return step;
+}
 /** Each try pauses and gets its whole time anew, as in Packer; unlike there, `timeout` holds beside `pauseBefore` too. */
 async function runProvisioner(
   context: BuildContext,

@@ -46,34 +46,53 @@ export function parseClaim(owner: string, tag: string, artifactId: string): Clai
 
 /** Later than now and than every own claim, so that the order of ids is the order of creates even if the clock goes back. */
 export function createClaimId(claims: readonly Claim[], owner: string, nowMs: number): string {
-  const newest = Math.max(0, ...own(claims, owner).map((claim) => sequenceOf(claim.id)));
+  const newest = Math.max(0, ...listOwned(claims, owner).map((claim) => sequenceOf(claim.id)));
   return `${Math.max(nowMs, newest + 1)}-${randomBytes(2).toString("hex")}`;
 }
 
 /** Ids with a `live` or `pin` and no `new`: their create has returned. */
 export function isConfirmed(claims: readonly Claim[], owner: string, id: string): boolean {
-  const states = own(claims, owner)
+  const states = listOwned(claims, owner)
     .filter((claim) => claim.id === id)
     .map((claim) => claim.state);
   return !states.includes("new") && (states.includes("live") || states.includes("pin"));
 }
 
 /**
- * Which artifacts a create may adopt instead of building, best first. None when the user asked for a rebuild: the
- * fingerprint is that of a live claim of this very resource, and nothing moved. Its lineage does not count: a tainted
- * resource is made anew without a word about the old one.
+ * Whether a create was asked for by the user (`--replace`, taint): the fingerprint is that of a live claim of this very
+ * resource, and nothing moved. Its lineage does not count: a tainted resource is made anew without a word about the old one.
  */
+export function asksForRebuild(
+  claims: readonly Claim[],
+  owner: string,
+  fingerprint: string,
+  moved: boolean,
+): boolean {
+  return (
+    !moved &&
+    claims.some(
+      (claim) =>
+        claim.fingerprint === fingerprint &&
+        isSameUrn(claim.owner, owner) &&
+        isConfirmed(claims, claim.owner, claim.id),
+    )
+  );
+}
+
+/** Whether a create of this resource has ever returned, whatever its lineage. */
+export function hasConfirmed(claims: readonly Claim[], owner: string): boolean {
+  return claims.some((claim) => isSameUrn(claim.owner, owner) && isConfirmed(claims, claim.owner, claim.id));
+}
+
+/** Which artifacts a create may adopt instead of building, best first. None when the user asked for a rebuild. */
 export function findAdoptable(
   claims: readonly Claim[],
   owner: string,
   fingerprint: string,
   moved: boolean,
 ): string[] {
+  if (asksForRebuild(claims, owner, fingerprint, moved)) return [];
   const fitting = claims.filter((claim) => claim.fingerprint === fingerprint);
-  const asksForRebuild =
-    !moved &&
-    fitting.some((claim) => isSameUrn(claim.owner, owner) && isConfirmed(claims, claim.owner, claim.id));
-  if (asksForRebuild) return [];
   const ranked = [...fitting].sort(
     (a, b) => Number(b.owner === owner) - Number(a.owner === owner) || sequenceOf(b.id) - sequenceOf(a.id),
   );
@@ -82,7 +101,7 @@ export function findAdoptable(
 
 /** What a finished create drops: own creates before it that never returned. Their `new` goes last: without it they look returned. */
 export function listUnreturned(claims: readonly Claim[], owner: string, id: string): Claim[] {
-  const unreturned = own(claims, owner).filter(
+  const unreturned = listOwned(claims, owner).filter(
     (claim) => claim.state === "new" && sequenceOf(claim.id) < sequenceOf(id),
   );
   return unreturned.flatMap((claim) => listHeld(claims, owner, claim.id));
@@ -90,28 +109,8 @@ export function listUnreturned(claims: readonly Claim[], owner: string, id: stri
 
 /** All that holds the artifact for one create, in the order in which it is dropped. */
 export function listHeld(claims: readonly Claim[], owner: string, id: string): Claim[] {
-  const held = own(claims, owner).filter((claim) => claim.id === id);
+  const held = listOwned(claims, owner).filter((claim) => claim.id === id);
   return (["live", "pin", "new"] as const).flatMap((state) => held.filter((claim) => claim.state === state));
-}
-
-/**
- * What `delete(id)` drops, in order. Destroyed: everything of this resource but what is retained, its own id last, so
- * that a cut leaves the mark by which the next try finds the rest. Replaced: only its own.
- */
-export function listDropped(
-  claims: readonly Claim[],
-  owner: string,
-  id: string,
-  checkedInThisRun: boolean,
-): Claim[] {
-  const mine = own(claims, owner);
-  const ofId = mine.filter((claim) => claim.id === id && claim.state !== "gone");
-  const hasNewer = mine.some(
-    (claim) => sequenceOf(claim.id) > sequenceOf(id) && isConfirmed(claims, owner, claim.id),
-  );
-  if (hasNewer || checkedInThisRun) return ofId;
-  const others = mine.filter((claim) => claim.id !== id && claim.state !== "pin" && claim.state !== "gone");
-  return [...others, ...ofId];
 }
 
 /** What anybody may collect: unwanted artifacts that were in use, and creates that were abandoned. */
@@ -122,15 +121,18 @@ export function listCollectable(claims: readonly Claim[], nowMs: number): Claim[
   );
 }
 
-function isSameUrn(owner: string, other: string): boolean {
+/** One resource, though Pulumi may have lost it between and given it another lineage. */
+export function isSameUrn(owner: string, other: string): boolean {
   return owner.slice(0, -8) === other.slice(0, -8);
 }
 
-function own(claims: readonly Claim[], owner: string): Claim[] {
+/** Those of one resource. */
+export function listOwned(claims: readonly Claim[], owner: string): Claim[] {
   return claims.filter((claim) => claim.owner === owner);
 }
 
-function sequenceOf(id: string): number {
+/** Orders creates. */
+export function sequenceOf(id: string): number {
   return Number(id.split("-")[0]);
 }
 

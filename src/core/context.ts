@@ -29,6 +29,8 @@ export interface BuildContext {
   readonly hideCommands: boolean;
   /** Runs one step of the build, shown and timed. */
   step<T>(title: string, run: () => Promise<T>): Promise<T>;
+  /** Counts steps that need not run. */
+  skipSteps(count: number): void;
   /**
    * Registers an undo; undos run last-first, on success too unless `when` is "failure"; with "unless-kept" not
    * after a failure of a build whose machine is to be kept (`onError: "abort"`). Call it on the line after the
@@ -89,6 +91,9 @@ export async function withContext<T>(
         log.endStep(title, Date.now() - startedAt, describeError(error));
         throw error;
       }
+    },
+    skipSteps(count) {
+      step += count;
     },
     defer(title, undo, when = "always") {
       const entry: Undo = { title, undo, when };

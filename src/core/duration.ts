@@ -1,7 +1,7 @@
-const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-const PATTERN = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/;
+const UNITS: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const PATTERN = /^(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+$/;
 
-/** A length of time as text: `"30m"`, `"1h30m"`, `"500ms"`. Same form as Packer's. */
+/** A length of time as text: `"30m"`, `"1h30m"`, `"500ms"`. Same form as Packer's, and `"30d"`. */
 export type Duration = string;
 
 export function isDuration(text: string): boolean {
@@ -11,7 +11,7 @@ export function isDuration(text: string): boolean {
 export function parseDuration(text: Duration): number {
   if (!isDuration(text)) throw new Error(`"${text}" is not a duration such as "30m" or "1h30m"`);
   let milliseconds = 0;
-  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)) {
+  for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) {
     milliseconds += Number(number) * (UNITS[unit ?? ""] ?? 0);
   }
   return milliseconds;

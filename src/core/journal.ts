@@ -96,17 +96,20 @@ function readIfThere(file: string): string | undefined {
   }
 }
 
+let self: ProcessIdentity | undefined;
+
 export function identifyProcess(): ProcessIdentity {
-  return { machine: identifyMachine(), pid: process.pid, startedAt: startOf(process.pid) ?? "" };
+  return (self ??= { machine: identifyMachine(), pid: process.pid, startedAt: startOf(process.pid) ?? "" });
 }
 
 /** A process of another machine is never called dead: it cannot be asked. */
-function isDead(owner: ProcessIdentity): boolean {
+export function isDead(owner: ProcessIdentity): boolean {
   const [host, boot] = owner.machine.split("|");
-  const [ownHost, ownBoot] = identifyMachine().split("|");
+  const { machine } = identifyProcess();
+  const [ownHost, ownBoot] = machine.split("|");
   if (host !== ownHost) return false;
   if (boot !== ownBoot) return true;
-  if (owner.machine !== identifyMachine()) return false;
+  if (owner.machine !== machine) return false;
   return startOf(owner.pid) !== owner.startedAt;
 }
 

@@ -16,6 +16,8 @@ export interface Log {
   /** Where everything is written. */
   readonly file: string;
   info(text: string): void;
+  /** Also shown to the user, and kept: what happened, where nothing is wrong. */
+  tell(text: string): void;
   /** Also shown to the user, and kept. */
   warn(text: string): void;
   /** Output of a command, in any pieces. */
@@ -33,6 +35,8 @@ export interface Log {
 export interface Watcher {
   /** The state of the build changed: show it now or soon. */
   update(status: { step: number; steps: number; title: string; startedAt: number; detail: string }): void;
+  /** Something to be shown, and kept. */
+  tell(text: string): void;
   warn(text: string): void;
 }
 
@@ -60,6 +64,11 @@ export class BuildLog implements Log {
 
   info(text: string): void {
     for (const line of this.redactor.redact(text).split("\n")) this.write(line);
+  }
+
+  tell(text: string): void {
+    this.info(text);
+    this.watcher.tell(this.redactor.redact(text));
   }
 
   warn(text: string): void {

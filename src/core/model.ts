@@ -23,8 +23,30 @@ export interface Builder<A extends Artifact = Artifact> {
 /** The provisioners of one build, as its builder sees them. */
 export interface Provisioning {
   readonly steps: readonly ProvisioningStep[];
-  /** Runs the steps in order. */
-  run(communicator: Communicator): Promise<void>;
+  /** Runs the steps in order. With a keeper, it has the machine made first, and those steps are left out that it holds the result of. */
+  run(communicator: Communicator, keeper?: StageKeeper): Promise<void>;
+}
+
+/** How a builder makes its machine, where it can save the machine between steps and go back to it. */
+export interface StageKeeper {
+  /** All that steps run under, the source by its content: it names the machine before the first step, on any engine. */
+  readonly machine: { [key: string]: Json | undefined };
+  /** Which of these stages there are. */
+  findStages(keys: readonly string[]): Promise<ReadonlySet<string>>;
+  /** Makes the machine, as it was saved under the key or from the source; in place of the one that there was. `isSaved`: stages may be made of it. */
+  openMachine(key: string | undefined, options: { isSaved: boolean }): Promise<void>;
+  /** Marks stages that were found as used by this build. */
+  claimStages(keys: readonly string[]): Promise<void>;
+  /** Why a stage could not hold the machine as it is now: a process that lives on, content that is not saved. */
+  findObstacle(): Promise<string | undefined>;
+  /** About how much a stage would add. */
+  measureBytes(): Promise<number>;
+  /** Whether one of the texts is in what a stage would hold; "" is never asked for. */
+  containsText(pattern: RegExp): Promise<boolean>;
+  /** Saves the machine: all or nothing, whatever happens meanwhile. */
+  saveStage(key: string): Promise<void>;
+  /** After a stage was saved: the builder may go on from it instead of from the machine. */
+  continueFrom(key: string, stage: { isLast: boolean; sizeBytes: number }): Promise<void>;
 }
 
 export interface ProvisioningStep {
@@ -102,6 +124,8 @@ export interface Definition<Options, Unit, Connection = unknown> {
   nameSources?(options: Options): string[];
   /** What a post-processor of these options will make: see `PostProcessed.made`. */
   planMade?(options: Options, context: { name: string; platform: string }): string[];
+  /** Its effect is not all in the machine (a command beside it, a download): a stage cannot hold that. */
+  actsElsewhere?(options: Options): boolean;
   /** Options that say how to run, not what comes out: they are left out of the fingerprint. */
   readonly notIdentity?: readonly (keyof Options & string)[];
   create(options: Options, connection: Connection): Unit;

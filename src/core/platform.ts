@@ -1,4 +1,8 @@
 import type { Claim } from "./claims";
+import type { BuildContext } from "./context";
+import type { Duration } from "./duration";
+import type { Size } from "./size";
+import type { StageMark } from "./stage-claims";
 import type { Artifact, Builder, Definition, Json, OptionsSchema, PostProcessor, UnitOptions } from "./model";
 
 /** What every image resource takes; the engine reads these, a platform reads the rest. */
@@ -9,6 +13,17 @@ export interface CommonOptions {
   triggers?: Record<string, string>;
   buildTimeout?: string;
   onError?: "cleanup" | "abort";
+  cache?: boolean | CacheOptions;
+  keep?: number;
+  adopt?: string;
+}
+
+/** How much of the stages that no image uses is kept, on the engine or machine that builds. */
+export interface CacheOptions {
+  /** The least recently used go first. Default: "10GB". */
+  maxSize?: Size;
+  /** Since its last use. Default: "30d". */
+  maxAge?: Duration;
 }
 
 /** Values for dependents, by output name. */
@@ -59,6 +74,14 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   readonly updateOptions: readonly (keyof Options & string)[];
 }
 
+export interface UndoOptions {
+  /** Also what was sent elsewhere, e.g. to a registry. */
+  deleteRemote: boolean;
+  /** Whose artifact it was, if it goes: the mark to leave on one that is in use. */
+  unwanted?: Pick<Claim, "owner" | "fingerprint" | "id">;
+  signal: AbortSignal;
+}
+
 /** Where artifacts live: a Docker engine, a region of a cloud. Already gone is success everywhere; what cannot be told throws. */
 export interface Site<Options> {
   readonly address: string;
@@ -85,11 +108,17 @@ export interface Site<Options> {
     signal: AbortSignal,
   ): Promise<"here" | "elsewhere" | "gone">;
   /** Undoes what a post-processor made, if it is still of this artifact. */
-  undo(
-    made: string,
-    artifact: Artifact,
-    options: { deleteRemote: boolean; signal: AbortSignal },
-  ): Promise<void>;
+  undo(made: string, artifact: Artifact, options: UndoOptions): Promise<void>;
+
+  /** Marks on all stages that are kept here; undefined where machines cannot be saved. */
+  listStages?(signal: AbortSignal): Promise<StageMark[]>;
+  /** Takes a mark off; the stage goes with its last one, when nothing uses it. */
+  dropStage?(mark: StageMark, signal: AbortSignal): Promise<void>;
+
+  /** What became of something that a post-processor made, in words; undefined if it is as it was made. */
+  findChange(made: string, artifact: Artifact, signal: AbortSignal): Promise<string | undefined>;
+  /** An artifact that was there before kiln, found by what the user calls it. Whatever becomes of its claims, it is not removed. */
+  takeOver(reference: string, options: Options, context: BuildContext): Promise<Artifact>;
 
   nameMachine(buildId: string): string;
   /** Removes what a dead build left. */

@@ -10,6 +10,17 @@ export interface Redactor {
   redact(text: string): string;
 }
 
+/** What finds these values and their usual encodings, in text or in bytes read as latin1; undefined without values, or if one is too short to be told from other text. */
+export function createSecretPattern(secrets: Iterable<string>): RegExp | undefined {
+  const values = [...secrets];
+  if (values.length === 0 || values.some((value) => value.length < SHORTEST_SECRET)) return undefined;
+  const variants = new Set(
+    values.flatMap(encodeSecret).filter((variant) => variant.length >= SHORTEST_SECRET),
+  );
+  const bytes = [...variants].flatMap((variant) => [variant, Buffer.from(variant).toString("latin1")]);
+  return new RegExp([...new Set(bytes)].map(escapePattern).join("|"));
+}
+
 /** A redactor for these values: raw, base64 (alone or inside a longer text), hexadecimal, URL-, JSON- and shell-quoted, and each line of a value of several lines. */
 export function createRedactor(secrets: Iterable<string>): Redactor {
   const variants = new Set<string>();

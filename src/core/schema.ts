@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { Problem } from "./errors";
 import { isDuration } from "./duration";
 import type { OptionsSchema } from "./model";
+import { isSize } from "./size";
 
 /** How Pulumi sends, during a preview, a value that is not known yet. */
 export const UNKNOWN = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
@@ -168,7 +169,20 @@ export const commonShape = {
   pauseBefore: duration.optional(),
   timeout: duration.optional(),
   maxRetries: z.int().min(0).optional(),
+  cache: z.boolean().optional(),
 };
+
+/** The schema of an image's `cache`. */
+export const cacheSchema = z.union([
+  z.boolean(),
+  optionsSchema({
+    maxSize: z
+      .string()
+      .refine(isSize, { error: 'expected an amount of data such as "10GB" or "500MB"' })
+      .optional(),
+    maxAge: duration.optional(),
+  }),
+]);
 
 /** Exactly one of these options must be set. */
 export function exactlyOne(...names: string[]): z.core.CheckFn<object> {

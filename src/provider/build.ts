@@ -7,6 +7,7 @@ import type { Artifact } from "../core/model";
 import { hashSources } from "../core/source-tree";
 import { recall } from "./memory";
 import type { Operation } from "./operation";
+import { prepareStages } from "./stages";
 import { identifyUnit, listSources, toProvisionerStep } from "./units";
 
 const KEPT_MACHINE_MS = 24 * 3_600_000;
@@ -15,6 +16,7 @@ const KEPT_MACHINE_MS = 24 * 3_600_000;
 export async function build(
   operation: Operation,
   context: BuildContext,
+  claims: readonly Claim[],
   claim: Omit<Claim, "artifactId">,
   journal: JournalEntry,
 ): Promise<Artifact> {
@@ -22,12 +24,14 @@ export async function build(
   const builder = site.createBuilder(options, inputs.baseDigest, claim);
   const steps = units.provisioners.map((unit) => toProvisionerStep(unit, site, hideText));
   const before = recall(inputs.__kiln.urn).sources ?? (await identifySources(operation, context));
+  const stages = await prepareStages(operation, context, claims, claim);
   let after: Promise<string> | undefined;
   try {
-    const artifact = await runBuild(context, builder, steps, () => {
+    const onProvisioned = (): void => {
       after = identifySources(operation, context); // beside the commit
       after.catch(() => undefined); // told below, unless the commit fails first
-    });
+    };
+    const artifact = await runBuild(context, builder, steps, { stages, onProvisioned });
     if ((await after) === before) return artifact;
     if (artifact.id !== "") await site.dropClaim({ ...claim, artifactId: artifact.id }, context.signal);
     throw new Error(

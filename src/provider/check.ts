@@ -1,17 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { findAdoptable, formatOwner } from "../core/claims";
-import { describeError, ValidationError, type Problem } from "../core/errors";
+import { ValidationError, type Problem } from "../core/errors";
 import { computeFingerprint, hashShort } from "../core/fingerprint";
 import type { Json, UnitOptions } from "../core/model";
-import type { CommonOptions, Outputs, Platform } from "../core/platform";
+import type { CommonOptions, Platform } from "../core/platform";
 import { containsUnknown, UNKNOWN, validate } from "../core/schema";
 import { SHORTEST_SECRET } from "../core/redact";
 import { cutTrees, hashSources, SourceProblems, type SourceTree } from "../core/source-tree";
 import { findBase } from "./base";
 import { logOf } from "./engine-log";
+import { readKeep } from "./kept";
 import { recall, type ResourceMemory } from "./memory";
 import { requirePlatform } from "./platforms";
-import { previewSite } from "./sites";
+import { predict } from "./predict";
 import { COMPUTED, type Inputs } from "./state";
 import {
   findMissingSecrets,
@@ -23,8 +23,6 @@ import {
   relativizeUnit,
   type Unit,
 } from "./units";
-
-const PREDICTION_DEADLINE_MS = 2000;
 
 /** Validates, hashes the sources, and predicts what dependents use. Never fails because an engine or registry does not answer. */
 export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<Inputs> {
@@ -65,6 +63,7 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
 
   const memory = remember(olds, news, fingerprint);
   memory.sources = JSON.stringify(provisioners);
+  memory.keep = readKeep(options);
   memory.planned = listPlanned(platform, options, news, units.sequences);
   return {
     ...options,
@@ -188,7 +187,10 @@ function warnAboutShortSecrets(news: Inputs, options: CommonOptions): void {
 function remember(olds: Partial<Inputs>, news: Inputs, fingerprint: string): ResourceMemory {
   const memory = recall(news.__kiln.urn);
   // A replacement checks a second time, without the old inputs: the first time knew more.
-  if (olds.fingerprint !== undefined) memory.moved = olds.fingerprint !== fingerprint;
+  if (olds.fingerprint !== undefined) {
+    memory.moved = olds.fingerprint !== fingerprint;
+    memory.hasState = true;
+  }
   memory.checked = true;
   memory.lineage = olds.__kiln?.lineage ?? memory.lineage ?? randomBytes(4).toString("hex");
   return memory;
@@ -212,42 +214,4 @@ function listPlanned(
 /** The last part of a URN. */
 export function nameOf(urn: string): string {
   return urn.split("::").at(-1) ?? urn;
-}
-
-/** An image that exists already is known in the preview; without that, a mere new tag would preview a replacement of everything downstream. */
-async function predict(
-  platform: Platform,
-  options: CommonOptions,
-  olds: Partial<Inputs>,
-  news: Inputs,
-  fingerprint: string,
-  memory: ResourceMemory,
-): Promise<Outputs> {
-  if (fingerprint === UNKNOWN) return {};
-  const known = olds.fingerprint === fingerprint ? pickOutputs(platform, olds) : {};
-  const site = await previewSite(platform, options, news.__kiln.urn);
-  if (!site) return known;
-  const { claims } = site;
-  const owner = formatOwner(news.__kiln.project, news.__kiln.stack, news.__kiln.urn, memory.lineage ?? "");
-  try {
-    // Without old inputs it is to be created, and may be what the user wants built again.
-    const moved = memory.moved || olds.fingerprint !== undefined;
-    const signal = AbortSignal.timeout(PREDICTION_DEADLINE_MS);
-    for (const artifactId of findAdoptable(claims, owner, fingerprint, moved)) {
-      const isOwn = claims.some((claim) => claim.owner === owner && claim.artifactId === artifactId);
-      // One's own was looked at when it was made; each question costs a preview of many images dearly.
-      if (isOwn || (await site.site.findArtifact(artifactId, options, signal)))
-        return site.site.predictFound(artifactId);
-    }
-  } catch (error) {
-    logOf(news.__kiln.urn).warnOnce(`which images exist cannot be told: ${describeError(error)}`);
-  }
-  return known;
-}
-
-function pickOutputs(platform: Platform, olds: Partial<Inputs>): Outputs {
-  const names = [...platform.outputNames, "artifactId"];
-  return Object.fromEntries(
-    names.filter((name) => olds[name] !== undefined).map((name) => [name, olds[name] as Json]),
-  );
 }

@@ -6,6 +6,7 @@ import {
   listUnreturned,
   type Claim,
 } from "../core/claims";
+import type { BuildContext } from "../core/context";
 import { describeError } from "../core/errors";
 import { identifyProcess, removeJournal, writeJournal, type JournalEntry } from "../core/journal";
 import type { Artifact } from "../core/model";
@@ -16,9 +17,11 @@ import { dropWithWarning } from "./drop";
 import { logOf } from "./engine-log";
 import { incomplete } from "./incomplete";
 import { removeMade } from "./made";
-import { isPlanned, recall } from "./memory";
+import { isFirstCreate, isPlanned, recall } from "./memory";
+import { listElsewhere, tidyKept } from "./kept";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Built, Inputs, State } from "./state";
+import { tidyStages } from "./stages";
 import { listClaimsOf, sweepMachines, sweepRemains } from "./sweep";
 
 const CONFIRM_MS = 30_000;
@@ -29,18 +32,23 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
     const { site, signal, platform, buildId } = operation;
     await sweepMachines(operation);
     const owner = ownerOf(inputs);
+    recall(inputs.__kiln.urn).owner = owner;
     const claims = await site.listClaims(signal);
     const id = createClaimId(claims, owner, Date.now());
     const claim = { owner, fingerprint: inputs.fingerprint ?? "", id, state: "new" } as const;
     const journal = openJournal(operation, claim);
     return operation.run(platform.ownSteps + operation.units.provisioners.length, async (context) => {
       context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
+      const taken = await takeOver(operation, claims, claim, context);
       const artifact =
-        (await adopt(operation, claims, claim)) ?? (await build(operation, context, claim, journal));
+        taken ??
+        (await adopt(operation, claims, claim)) ??
+        (await build(operation, context, claims, claim, journal));
       journal.artifactId = artifact.id;
       writeJournal(journal);
       const result = await postProcess(operation, context, artifact, []);
-      const state = describeState(operation, artifact, result.records, buildId);
+      const built = describeBuilt(operation, artifact, result.records, taken !== undefined);
+      const state = describeState(operation, built, buildId);
       await confirm(operation, claim, artifact);
       // What is in state from here on is not to be swept, even if this process dies before the machine is gone.
       Object.assign(journal, { claim: undefined, made: [] });
@@ -111,6 +119,22 @@ async function adopt(
   return undefined;
 }
 
+/** The image that `adopt` names. Only a first create looks at it: whatever comes later is built. */
+async function takeOver(
+  operation: Operation,
+  claims: readonly Claim[],
+  claim: Omit<Claim, "artifactId">,
+  context: BuildContext,
+): Promise<Artifact | undefined> {
+  const { site, options, inputs } = operation;
+  if (options.adopt === undefined || !isFirstCreate(recall(inputs.__kiln.urn), claims, claim.owner))
+    return undefined;
+  const artifact = await site.takeOver(options.adopt, options, context);
+  await site.putClaim({ ...claim, artifactId: artifact.id }, context.signal);
+  logOf(inputs.__kiln.urn).info(`adopted: ${options.adopt} (${artifact.id.slice(0, 19)}); nothing to build`);
+  return artifact;
+}
+
 /** From here on the image is in state: it is claimed as such, and what earlier tries of this resource left goes. */
 async function confirm(
   operation: Operation,
@@ -132,8 +156,10 @@ async function confirm(
         await dropWithWarning(site, old, urn, signal);
     });
     await site.dropClaim(mine, signal);
+    await tidy(urn, () => tidyKept({ ...operation, signal }, claim.owner, claim.id));
   }
   await tidy(urn, () => site.collect(signal));
+  await tidy(urn, () => tidyStages({ ...operation, signal }, ownerOf(inputs)));
 }
 
 /** What is left of others must not fail an image that is made: a later build tries again. */
@@ -145,15 +171,29 @@ async function tidy(urn: string, work: () => Promise<void>): Promise<void> {
   }
 }
 
-export function describeState(
+export function describeBuilt(
   operation: Operation,
   artifact: Artifact,
   records: PostProcessRecord[],
-  buildId: string,
-): State {
-  const { inputs, platform, site, engineId } = operation;
+  adopted: boolean,
+): Built {
+  const { site, engineId, inputs } = operation;
+  const elsewhere = listElsewhere(recall(inputs.__kiln.urn).current, engineId);
+  return {
+    artifact,
+    records,
+    owner: ownerOf(inputs),
+    endpoint: site.address,
+    engineId,
+    ...(adopted ? { adopted } : {}),
+    ...(elsewhere.length > 0 ? { elsewhere } : {}),
+  };
+}
+
+export function describeState(operation: Operation, built: Built, buildId: string): State {
+  const { inputs, platform } = operation;
+  const { artifact, records } = built;
   const results = records.filter((record) => !record.failed).map((record) => record.artifact);
-  const built: Built = { artifact, records, owner: ownerOf(inputs), endpoint: site.address, engineId };
   const kept = Object.fromEntries(
     Object.entries(inputs).filter(([name]) => !platform.credentialOptions.includes(name)),
   );

@@ -1,12 +1,14 @@
-import { listDropped } from "../core/claims";
+import type { Claim } from "../core/claims";
+import { planDelete } from "../core/retention";
 import { cancellable } from "./cancel";
 import { readOptions } from "./check";
-import { dropWithWarning } from "./drop";
 import { flushLog, logOf } from "./engine-log";
+import { carryOut, readKeep, rememberSuperseded, removeLeft, trim } from "./kept";
 import { removeMade } from "./made";
 import { isPlanned, recall } from "./memory";
 import { requirePlatform } from "./platforms";
-import type { State } from "./state";
+import { releaseStages } from "./stages";
+import type { LeftBehind, State } from "./state";
 import { sweepMachines, sweepRemains } from "./sweep";
 
 /** Takes back the claim and what post-processors made; the image goes with its last claim, when nothing uses it. */
@@ -15,37 +17,69 @@ export function deleteImage(id: string, state: State): Promise<void> {
     const platform = requirePlatform(state.__kiln.type);
     const { urn } = state.__kiln;
     const { artifact, records, owner, engineId, endpoint } = state.__kiln.built;
-    const { checked } = recall(urn);
+    const memory = recall(urn);
+    // Made anew without its state (a taint), it has another owner: of the old one nothing stays.
+    const isDeclared = memory.checked && (memory.owner ?? owner) === owner;
     const files = (artifact.files ?? []).map((file) => `file:${file}`);
-    const made = [...files, ...records.flatMap((record) => record.made)].filter((item) => !isPlanned(item));
-    const pushed = made.filter((item) => platform.isRemote(item));
-    const local = made.filter((item) => !platform.isRemote(item));
     try {
-      const site = await platform.connect(readOptions(platform, state), { signal });
-      const removal = { site, artifact, cwd: process.cwd(), deleteRemote: false, signal };
-      const isSamePlace = (await site.readId(signal)) === engineId;
-      if (isSamePlace) {
+      const options = readOptions(platform, state);
+      const site = await platform.connect(options, { signal });
+      const unwanted = { owner, fingerprint: state.fingerprint, id };
+      const removal = { site, artifact, cwd: process.cwd(), deleteRemote: false, unwanted, signal };
+      const placeId = await site.readId(signal);
+      const before = await site.listClaims(signal);
+      const isShared = before.some((claim) => isHeldBeside(claim, artifact.id, owner, id));
+      const made = [...files, ...records.flatMap((record) => record.made)].filter(
+        (item) => !isPlanned(item) && !(isShared && isDigest(item)),
+      );
+      const local = made.filter((item) => !platform.isRemote(item));
+      if (placeId === engineId) {
         await removeMade(local, removal);
         // First what the journal knows: of a claim alone nobody could tell which names came with it.
         const sweep = { site, engineId, signal, inputs: state };
         await sweepMachines(sweep);
         await sweepRemains(sweep);
-      } else {
-        await removeMade(files, removal);
-        logOf(urn).warn(
-          `${artifact.id.slice(0, 19)} was made on the engine at ${endpoint}; this is another one (${site.address}), so nothing is removed there`,
-        );
-      }
+      } else await removeMade(files, removal);
+      const elsewhere = isDeclared ? [] : (state.__kiln.built.elsewhere ?? []);
+      for (const left of elsewhere)
+        if (left.engineId === placeId) await removeLeft(platform, site, left, signal);
       const claims = await site.listClaims(signal);
-      const dropped = isSamePlace ? listDropped(claims, owner, id, checked) : [];
-      for (const claim of dropped) await dropWithWarning(site, claim, urn, signal);
-      if (isSamePlace) await site.collect(signal);
+      const keep = memory.keep ?? readKeep(options);
+      const superseded = rememberSuperseded(urn, claims, owner);
+      await carryOut(site, urn, planDelete(claims, owner, id, { isDeclared, keep, superseded }), signal);
+      await trim(site, urn, owner, keep, signal);
+      await site.collect(signal);
+      await releaseStages({ site, options, engineId: placeId, signal }, owner);
+      const here = { id, artifactId: artifact.id, endpoint, engineId, made };
+      const all = [here, ...elsewhere];
+      warnOfLeft(
+        urn,
+        all.filter((left) => left.engineId !== placeId),
+        site.address,
+      );
       // At last what may fail by another's fault. Another resource's image is the same manifest in the registry.
-      const isShared = claims.some((claim) => claim.artifactId === artifact.id && claim.owner !== owner);
       const deleteRemote = state["deleteFromRegistry"] === true && !isShared;
+      const pushed = made.filter((item) => platform.isRemote(item));
       await removeMade(pushed, { ...removal, deleteRemote });
     } finally {
       await flushLog();
     }
   });
+}
+
+/** Whether another create, of this resource or of another, has the image in use: it has the same manifest, and the same digest as a name. */
+function isHeldBeside(claim: Claim, artifactId: string, owner: string, id: string): boolean {
+  const isOwn = claim.owner === owner && claim.id === id;
+  return !isOwn && claim.artifactId === artifactId && claim.state !== "keep" && claim.state !== "gone";
+}
+
+function isDigest(made: string): boolean {
+  return made.includes("@sha256:");
+}
+
+function warnOfLeft(urn: string, left: readonly LeftBehind[], address: string): void {
+  for (const { artifactId, endpoint } of left)
+    logOf(urn).warn(
+      `${artifactId.slice(0, 19)} was made on the engine at ${endpoint}; this is another one (${address}), so nothing is removed there`,
+    );
 }

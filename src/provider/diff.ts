@@ -1,8 +1,12 @@
+import { describeError } from "../core/errors";
+import type { Platform } from "../core/platform";
 import { containsUnknown, UNKNOWN } from "../core/schema";
 import { readOptions } from "./check";
 import { flushLog, logOf } from "./engine-log";
+import { readKeep } from "./kept";
 import { recall } from "./memory";
 import { requirePlatform } from "./platforms";
+import { previewSite } from "./sites";
 import type { Inputs, State } from "./state";
 
 export interface DiffAnswer {
@@ -11,22 +15,29 @@ export interface DiffAnswer {
 }
 
 const LISTED_CHANGES = 8;
+const LOCATE_DEADLINE_MS = 2000;
 /** Options that shape no image: their change is no reason for a rebuild. */
 const NO_REASON = new Set([
   "postProcessors",
   "buildTimeout",
   "onError",
+  "cache",
   "pull",
   "host",
   "deleteFromRegistry",
+  "keep",
+  "adopt",
 ]);
 
 /**
  * Where `changes` is left out the engine compares the inputs itself, and so names just the files and options that differ;
  * `true` would make it print everything.
  */
-export async function diffImage(_id: string, olds: State, news: Inputs): Promise<DiffAnswer> {
+export async function diffImage(id: string, olds: State, news: Inputs): Promise<DiffAnswer> {
   const platform = requirePlatform(news.__kiln.type);
+  const { artifact, records, endpoint, engineId, elsewhere } = olds.__kiln.built;
+  const made = records.flatMap((record) => record.made);
+  recall(news.__kiln.urn).current = { id, artifactId: artifact.id, endpoint, engineId, made, elsewhere };
   const before = readOptions(platform, olds);
   const after = readOptions(platform, news);
   if (news.fingerprint === UNKNOWN) return { replaces: ["fingerprint"] };
@@ -40,16 +51,44 @@ export async function diffImage(_id: string, olds: State, news: Inputs): Promise
     recall(news.__kiln.urn).moved = true;
     return { replaces };
   }
-  if (olds.incomplete) return { changes: true };
   const isUpdate =
     containsUnknown(after.postProcessors) ||
     JSON.stringify(after.postProcessors) !== JSON.stringify(before.postProcessors) ||
+    readKeep(after) !== readKeep(before) ||
     news.__kiln.postSources !== olds.__kiln.postSources ||
     news.__kiln.retain !== olds.__kiln.retain ||
     platform.updateOptions.some(
       (name) => JSON.stringify((before as never)[name]) !== JSON.stringify((after as never)[name]),
     );
-  return isUpdate ? {} : { changes: false };
+  const isUnfinished = olds.incomplete === true || (olds.drift ?? []).length > 0;
+  if (!isUpdate && !isUnfinished) return { changes: false };
+  if (await isOutOfReach(platform, olds, news)) {
+    recall(news.__kiln.urn).moved = true;
+    return { changes: true, replaces: ["fingerprint"] };
+  }
+  return isUnfinished ? { changes: true } : {};
+}
+
+/** An update needs the image. Where it is neither on this engine nor in a registry, only a build makes one. */
+async function isOutOfReach(platform: Platform, olds: State, news: Inputs): Promise<boolean> {
+  const { artifact, records, endpoint } = olds.__kiln.built;
+  if ((artifact.files ?? []).length > 0 || artifact.kind === "none") return false;
+  const { urn } = news.__kiln;
+  const preview = await previewSite(platform, readOptions(platform, news), urn);
+  if (!preview) return false;
+  const results = records.map((record) => record.artifact);
+  try {
+    const place = await preview.site.locate(artifact, results, AbortSignal.timeout(LOCATE_DEADLINE_MS));
+    if (place !== "gone") return false;
+  } catch (error) {
+    logOf(urn).warnOnce(`whether the image still exists cannot be told: ${describeError(error)}`);
+    return false;
+  }
+  logOf(urn).info(
+    `rebuild: ${artifact.id.slice(0, 19)}, made on the engine at ${endpoint}, is not on the one at ${preview.site.address}, and in no registry`,
+  );
+  await flushLog();
+  return true;
 }
 
 /** `~app/main.py +app/new.py ~environment.MODE` */

@@ -19,7 +19,8 @@ export interface CheckAnswer {
 
 export async function check(olds: Partial<Inputs>, news: Inputs): Promise<CheckAnswer> {
   try {
-    return { inputs: await quiet(checkInputs(olds, news)) };
+    const rollout = findRollout(news);
+    return { inputs: await quiet(rollout ? rollout.check(olds, news) : checkInputs(olds, news)) };
   } catch (error) {
     if (!(error instanceof ValidationError)) throw error;
     // Without a property: the engine would print that property's value, secret or not.
@@ -30,26 +31,43 @@ export async function check(olds: Partial<Inputs>, news: Inputs): Promise<CheckA
 }
 
 export function diff(id: string, olds: State, news: Inputs): Promise<DiffAnswer> {
-  return quiet(diffImage(id, olds, news));
+  return quiet(findRollout(news)?.diff(id, olds, news) ?? diffImage(id, olds, news));
 }
 
 export function create(inputs: Inputs): Promise<{ id: string; outs: State }> {
-  return quiet(createImage(inputs));
+  return quiet(findRollout(inputs)?.create(inputs) ?? createImage(inputs));
 }
 
 export function read(id: string, state: State): Promise<{ id?: string; props?: State }> {
-  return quiet(readImage(id, state));
+  return quiet(findRollout(state)?.read(id, state) ?? readImage(id, state));
 }
 
 export function update(id: string, olds: State, news: Inputs): Promise<{ outs: State }> {
-  return quiet(updateImage(id, olds, news));
+  return quiet(findRollout(news)?.update(id, olds, news) ?? updateImage(id, olds, news));
 }
 
 export function remove(id: string, state: State): Promise<void> {
-  return quiet(deleteImage(id, state));
+  return quiet(findRollout(state)?.delete(id, state) ?? deleteImage(id, state));
 }
 
 export { remove as delete };
+
+/** The same functions for what is no image. Loaded when the first of its kind comes. */
+interface Rollout {
+  check(olds: Partial<Inputs>, news: Inputs): Promise<Inputs>;
+  diff: typeof diff;
+  create: typeof create;
+  read: typeof read;
+  update: typeof update;
+  delete: typeof remove;
+}
+
+function findRollout(inputs: Inputs): Rollout | undefined {
+  const { type } = inputs.__kiln;
+  if (type === "rollout:HaproxySwitch") return require("../rollout/switch") as Rollout;
+  if (type === "rollout:Generation") return require("../rollout/generations") as Rollout;
+  return undefined;
+}
 
 /** People read the message; the engine would print the stack below it. */
 async function quiet<T>(work: Promise<T>): Promise<T> {

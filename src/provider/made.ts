@@ -1,15 +1,13 @@
 import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import type { Artifact } from "../core/model";
-import type { CommonOptions, Site } from "../core/platform";
+import type { CommonOptions, Site, UndoOptions } from "../core/platform";
 import { removeFromManifest } from "../post-processors/manifest";
 
-export interface RemovalOptions {
+export interface RemovalOptions extends UndoOptions {
   site: Site<CommonOptions> | undefined;
   artifact: Artifact;
   cwd: string;
-  deleteRemote: boolean;
-  signal: AbortSignal;
 }
 
 /** Undoes what post-processors made. Already gone is success. */

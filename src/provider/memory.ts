@@ -1,3 +1,6 @@
+import { hasConfirmed, type Claim } from "../core/claims";
+import type { LeftBehind } from "./state";
+
 /**
  * What one run of the engine knows of a resource, from one call to the next. A call gets little: whether `delete` means
  * "replaced", or `create` "build it again", shows only in what came before.
@@ -8,8 +11,18 @@ export interface ResourceMemory {
   /** The last known inputs had another fingerprint. */
   moved: boolean;
   lineage?: string;
+  /** Who claims the image that this run made. */
+  owner?: string;
   /** What the fingerprint was made of, of the sources: they must be the same at the end of the build. */
   sources?: string;
+  /** How many replaced images the program wants kept. */
+  keep?: number;
+  /** See `listSuperseded`: as it was before this run's first delete. */
+  superseded?: string[];
+  /** The image that is in state, and where it is. */
+  current?: LeftBehind & { elsewhere?: LeftBehind[] };
+  /** Pulumi has it in state. */
+  hasState?: boolean;
   /** What the present options make: an old resource's delete must leave it. */
   planned: string[];
 }
@@ -31,4 +44,9 @@ export function recall(urn: string): ResourceMemory {
     memories.set(urn, memory);
   }
   return memory;
+}
+
+/** Whether Pulumi has never had this resource, as far as its inputs and the claims tell: a tainted one is made anew without a word. */
+export function isFirstCreate(memory: ResourceMemory, claims: readonly Claim[], owner: string): boolean {
+  return !memory.hasState && !hasConfirmed(claims, owner);
 }

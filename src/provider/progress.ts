@@ -28,6 +28,10 @@ export class BuildProgress implements Watcher {
     else this.log.info(`step ${status.step} of ${status.steps}: ${status.title}`);
   }
 
+  tell(text: string): void {
+    this.log.info(text);
+  }
+
   warn(text: string): void {
     this.log.warn(text);
   }

@@ -37,15 +37,30 @@ export interface Inputs {
   [option: string]: unknown;
 }
 
-/** What was built, and where. */
-export interface Built {
-  artifact: Artifact;
-  records: PostProcessRecord[];
-  owner: string;
+/** Where an image is. */
+export interface Place {
   /** Address of the engine or the service, for people. */
   endpoint: string;
   /** The place's own id: another one at the same address is another place. */
   engineId: string;
+}
+
+/** What was built, and where. */
+export interface Built extends Place {
+  artifact: Artifact;
+  records: PostProcessRecord[];
+  owner: string;
+  /** It was there before; what kiln did not build it does not delete. */
+  adopted?: boolean;
+  /** Images of this resource that were replaced while the program ran at another place: they are tidied up when it comes back. */
+  elsewhere?: LeftBehind[];
+}
+
+export interface LeftBehind extends Place {
+  id: string;
+  artifactId: string;
+  /** What post-processors made of it there. */
+  made: string[];
 }
 
 export interface State extends Inputs {
@@ -56,6 +71,8 @@ export interface State extends Inputs {
   artifacts: Artifact[];
   /** Something after the build failed: `update` finishes it. */
   incomplete?: boolean;
+  /** What a refresh found missing or changed, in words: `update` puts it right. */
+  drift?: string[];
 }
 
 /** What `check` adds to the options of the user, or the provider adds to outputs. */
@@ -67,4 +84,5 @@ export const COMPUTED = [
   "artifactId",
   "artifacts",
   "incomplete",
+  "drift",
 ];

@@ -47,7 +47,8 @@ export async function sweepRemains(
     if (artifactId) {
       const made = entry.made.filter((item) => !isPlanned(item));
       const artifact = { kind: "", id: artifactId, data: {} };
-      await removeMade(made, { site, artifact, cwd: process.cwd(), deleteRemote: false, signal });
+      const removal = { site, artifact, cwd: process.cwd(), deleteRemote: false, signal };
+      await removeMade(made, { ...removal, unwanted: held[0] });
     }
     for (const claim of held) await dropWithWarning(site, claim, inputs.__kiln.urn, signal);
     removeJournal(entry.buildId);

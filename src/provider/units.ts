@@ -7,9 +7,14 @@ import type { Definition, Json, PostProcessor, Provisioner, UnitOptions } from "
 import type { CommonOptions, Platform, Site } from "../core/platform";
 import type { PostProcessorStep } from "../core/post-process";
 import { containsUnknown, UNKNOWN, validate } from "../core/schema";
-import type { SourceSpec, SourceTree } from "../core/source-tree";
+import { cutTrees, hashSources, type SourceSpec, type SourceTree } from "../core/source-tree";
+import { hashParts } from "../core/stage-reason";
+import type { StagedStep } from "../core/stage-run";
 import * as postProcessors from "../post-processors";
 import * as provisioners from "../provisioners";
+
+/** How many files of a step are told apart when it is said which of them changed. */
+const NAMED_FILES = 64;
 
 type AnyDefinition = Definition<Record<string, unknown>, unknown>;
 type Table = Map<string, () => AnyDefinition>;
@@ -169,16 +174,44 @@ function hasUnknownPaths({ definition, options }: Unit): boolean {
 export function identifyUnit(unit: Unit, trees: readonly SourceTree[]): Json {
   const { definition, options } = unit;
   if (hasUnknownPaths(unit)) return UNKNOWN;
+  return {
+    type: definition.type,
+    options: keepIdentity(unit) as Json,
+    names: definition.nameSources?.(options) ?? [],
+    sources: trees.map((tree) => `${tree.kind}:${tree.hash}`),
+  };
+}
+
+function keepIdentity({ definition, options }: Unit): Record<string, unknown> {
   const left = new Set<string>([
+    "cache",
     ...(definition.notIdentity ?? []),
     ...(definition.pathOptions?.(options) ?? []),
   ]);
-  const kept = Object.fromEntries(Object.entries(options).filter(([name]) => !left.has(name)));
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !left.has(name)));
+}
+
+/** What decides about a stage after this provisioner; `isSecret` if a secret was interpolated into what it runs with. */
+export async function toStagedStep(
+  unit: Unit,
+  place: { cwd: string; signal: AbortSignal },
+  hide: { text: boolean; isSecret: boolean },
+): Promise<StagedStep> {
+  const { definition, options } = unit;
+  const readTrees = (): Promise<SourceTree[]> => hashSources(listSources(unit), place);
+  const trees = await readTrees();
+  const files = cutTrees(
+    trees.map((tree) => ({ name: tree.path, tree })),
+    NAMED_FILES,
+  );
   return {
-    type: definition.type,
-    options: kept as Json,
-    names: definition.nameSources?.(options) ?? [],
-    sources: trees.map((tree) => `${tree.kind}:${tree.hash}`),
+    title: hide.text ? definition.type : definition.title(options),
+    identity: identifyUnit(unit, trees),
+    readIdentity: async () => identifyUnit(unit, await readTrees()),
+    parts: { ...hashParts({ type: definition.type, ...keepIdentity(unit) }), ...files },
+    cache: options["cache"] as boolean | undefined,
+    givenSecret: hide.isSecret || (definition.secretNames?.(options) ?? []).length > 0,
+    actsElsewhere: definition.actsElsewhere?.(options) ?? false,
   };
 }
 

@@ -1,12 +1,13 @@
 import { listHeld } from "../core/claims";
 import { removeJournal } from "../core/journal";
-import { describeState, openJournal, undoStale } from "./create";
+import { describeBuilt, describeState, openJournal, undoStale } from "./create";
 import { incomplete } from "./incomplete";
+import { tidyKept } from "./kept";
 import { postProcess, runOperation, type Operation } from "./operation";
 import type { Inputs, State } from "./state";
 import { sweepRemains } from "./sweep";
 
-/** Everything that needs no rebuild: post-processors that changed, or that failed before. */
+/** Everything that needs no rebuild: post-processors that changed, that failed before, or whose work is gone; and how much is kept. */
 export function updateImage(id: string, olds: State, news: Inputs): Promise<{ outs: State }> {
   return runOperation({ ...news, __kiln: { ...news.__kiln, lineage: olds.__kiln.lineage } }, (operation) => {
     const { built } = olds.__kiln;
@@ -15,7 +16,9 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<{ ou
       context.defer("closing the journal", () => Promise.resolve(removeJournal(journal.buildId)));
       await bringBack(operation, olds, id);
       const result = await postProcess(operation, context, built.artifact, built.records);
-      const state = describeState(operation, built.artifact, result.records, olds.buildId);
+      const now = describeBuilt(operation, built.artifact, result.records, built.adopted ?? false);
+      // Its claims are under the name that it had when it was made.
+      const state = describeState(operation, { ...now, owner: built.owner }, olds.buildId);
       const leftover =
         result.failures.length > 0 ? built.records.filter((record) => !result.records.includes(record)) : [];
       // After a failure nothing is undone yet: it stays noted, and the next update does it.
@@ -25,6 +28,7 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<{ ou
       }
       await undoStale(operation, built.artifact, built.records, result.records);
       await sweepRemains(operation);
+      await tidyKept(operation, built.owner, id);
       return { outs: state };
     });
   });

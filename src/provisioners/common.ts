@@ -8,4 +8,9 @@ export interface CommonProvisionerOptions {
   timeout?: Duration;
   /** How often the whole step is tried again after a failure. Default: 0. */
   maxRetries?: number;
+  /**
+   * Whether a stage is saved after the step, for later builds to start from. Default: if the step took longer than a stage
+   * costs. After a step that was given a secret, or acts outside of the machine, there is none without `true`. Not in Packer.
+   */
+  cache?: boolean;
 }

@@ -56,6 +56,7 @@ export const definition: Definition<FileOptions, Provisioner> = {
     return options.direction === "download" ? ["destination"] : [];
   },
   title: describeTransfer,
+  actsElsewhere: (options) => !isUpload(options),
   // What is downloaded comes out of the machine: it is no source.
   sources: (options) =>
     isUpload(options) ? sourcesOf(options).map((source) => ({ path: source, ignore: options.ignore })) : [],

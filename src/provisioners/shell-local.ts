@@ -57,6 +57,7 @@ export const definition: Definition<ShellLocalOptions, Provisioner & PostProcess
   type: "shell-local",
   schema,
   notIdentity: ["pauseBefore", "timeout", "maxRetries"],
+  actsElsewhere: () => true,
   pathOptions: () => ["script", "scripts"],
   placeOptions: ["workingDirectory"],
   title: (options) =>

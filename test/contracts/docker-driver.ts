@@ -140,6 +140,34 @@ export function testDockerDriver(name: string, open: () => Promise<DriverUnderTe
       assert.equal(await driver.untagImage(`${repository}:one`, never), "missing");
     });
 
+    test("an image tells what it stands on; what changed nothing adds no layer, and a comment is not inherited", async () => {
+      const { driver, source } = await (opened ??= open());
+      const below = await makeImage("below");
+      const { id } = await makeContainer(below);
+      assert.ok((await driver.measureContainer(id, never)) < 1000);
+      const config = (await driver.findImage(below, never))?.config ?? {};
+      const repository = `kiln.local/${prefix}/suite/above`;
+      tags.add(`${repository}:one`);
+      const options = { container: id, repository, tag: "one", config, changes: [], comment: "mine" };
+      const above = await driver.commitContainer({ ...options, pause: false }, never);
+      const [listed, ...more] = await driver.listImages(repository, never);
+      assert.deepEqual(more, []);
+      assert.equal(listed?.imageId, above);
+      assert.equal(listed.parent, below);
+      assert.deepEqual(listed.tags, [`${repository}:one`]);
+      const details = await driver.findImage(above, never);
+      assert.equal(details?.comment, "mine");
+      assert.deepEqual(details.layers, (await driver.findImage(below, never))?.layers);
+      const sourceLayers = (await driver.findImage(source, never))?.layers ?? [];
+      assert.ok(sourceLayers.length > 0);
+      assert.deepEqual(details.layers.slice(0, sourceLayers.length), sourceLayers);
+      const child = await driver.findImage(await makeImage("unmarked", [], above), never);
+      assert.notEqual(child?.comment, "mine");
+      await driver.removeContainer(id, never);
+      for (const title of ["unmarked", "above", "below"])
+        await driver.untagImage(`kiln.local/${prefix}/suite/${title}:one`, never);
+    });
+
     test("an image goes with its last name, but not while a container, even one never started, uses it", async () => {
       const image = await makeImage("used");
       const { driver, id, name: user } = await makeContainer(image);

@@ -1,203 +1,97 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import * as os from "node:os";
+import * as path from "node:path";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import { dieAt } from "../platforms/docker/faults";
-import { FakeDockerDriver } from "../platforms/docker/fake-driver";
-import type { FakeWorld } from "../platforms/docker/fake-world";
-import {
-  create,
-  deleteReplaced,
-  describeWorld,
-  destroy,
-  endOwners,
-  makeWorld,
-  readJournal,
-  startRun,
-  type Made,
-  type Resource,
-} from "../platforms/docker/provider-run";
+import { describeWorld, makeWorld } from "../platforms/docker/provider-run";
+import { Deployment, live, PLAIN, type Action, type Up } from "./histories";
 
-const never = new AbortController().signal;
-
-/** One step of a history. Which call a death comes at may lie behind the last: then nobody dies. */
-type Action =
-  | { kind: "up"; of: number; version: string; diesAt?: number; isDone: boolean; dependentFails: boolean }
-  | { kind: "replace" | "destroy" | "refresh" | "remove by hand" | "use" | "stop using"; of: number };
-
-const RESOURCES = 3;
-
-const of = fc.nat({ max: RESOURCES - 1 });
-const action: fc.Arbitrary<Action> = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({
-      kind: fc.constant("up" as const),
-      of,
-      version: fc.constantFrom("a", "b", "c"),
-      diesAt: fc.option(fc.integer({ min: 1, max: 32 }), { nil: undefined }),
-      isDone: fc.boolean(),
-      dependentFails: fc.boolean(),
-    }),
-  },
-  {
-    weight: 4,
-    arbitrary: fc.record({
-      kind: fc.constantFrom("replace", "destroy", "refresh", "remove by hand", "use", "stop using"),
-      of,
-    }),
-  },
-);
-
-/** Pulumi's side of it: what is in state, and the containers that its program runs from the images. */
-class Deployment {
-  current: Made | undefined;
-  version = "";
-  /** Replaced, but not deleted yet: a dependent failed, or the process died. */
-  pending: Made[] = [];
-  private lineage = 0;
-
-  constructor(
-    private readonly world: FakeWorld,
-    private readonly stack: string,
-    private readonly name: string,
-  ) {}
-
-  get resource(): Resource {
-    return { stack: this.stack, name: this.name, lineage: String(this.lineage) };
-  }
-
-  get inState(): Made[] {
-    return [...(this.current ? [this.current] : []), ...this.pending];
-  }
-
-  async up(step: Extract<Action, { kind: "up" }>, isReplacement = false): Promise<void> {
-    endOwners();
-    const death = dieAt(new FakeDockerDriver(this.world), step.diesAt ?? Infinity, step.isDone);
-    const run = this.deploy(death.driver, step, isReplacement);
-    await Promise.race([run.catch(() => undefined), death.happened]);
-    death.release();
-    // What was under way when the process died has told nobody.
-    await run.catch(() => undefined);
-  }
-
-  private async deploy(
-    driver: FakeDockerDriver | ReturnType<typeof dieAt>["driver"],
-    { version, dependentFails }: Extract<Action, { kind: "up" }>,
-    isReplacement: boolean,
-  ): Promise<void> {
-    if (!this.current) this.lineage++;
-    const moved = !this.current || this.version !== version;
-    if (moved || isReplacement) {
-      const made = await create(driver, this.resource, version, moved);
-      if (!made) return;
-      if (this.current) this.pending.push(this.current);
-      this.current = made;
-      this.version = version;
-      if (dependentFails) return;
-      await this.runContainer();
-    } else startRun(driver, this.resource, { version, moved });
-    while (this.pending[0]) {
-      await deleteReplaced(this.pending[0]);
-      this.pending.shift();
-    }
-  }
-
-  /** The program's own container moves to the new image. */
-  private async runContainer(): Promise<void> {
-    const driver = new FakeDockerDriver(this.world);
-    const name = `web-${this.stack}-${this.name}`;
-    await driver.removeContainer(name, never);
-    await start(driver, name, this.current?.outs.artifactId ?? "");
-  }
-
-  async destroy(): Promise<void> {
-    endOwners();
-    const driver = new FakeDockerDriver(this.world);
-    await driver.removeContainer(`web-${this.stack}-${this.name}`, never);
-    for (const made of this.inState) await destroy(driver, this.resource, made);
-    this.current = undefined;
-    this.pending = [];
-  }
-
-  /** An image that is gone is dropped from state, and `delete` is never called for it. */
-  refresh(): void {
-    const isThere = (made: Made): boolean => this.world.images.has(made.outs.artifactId);
-    this.pending = this.pending.filter(isThere);
-    if (this.current && !isThere(this.current)) this.current = undefined;
-  }
-}
-
-async function start(driver: FakeDockerDriver, name: string, image: string): Promise<void> {
-  const options = { name, image, entrypoint: ["/bin/sh"], command: [], hostConfig: {} };
-  await driver.startContainer(await driver.createContainer(options, never), never);
-}
-
-/** With force: whatever names it has, and whoever uses it. */
-function removeByHand(world: FakeWorld, id: string): void {
-  for (const container of [...world.containers.values()])
-    if (container.image === id) world.containers.delete(container.id);
-  world.images.delete(id);
-}
-
-async function act(world: FakeWorld, deployments: Deployment[], step: Action): Promise<void> {
-  const deployment = deployments[step.of] as Deployment;
-  const image = deployment.current?.outs.artifactId ?? "";
-  const driver = new FakeDockerDriver(world);
-  const user = `foreign-${step.of}`;
-  if (step.kind === "up") await deployment.up(step);
-  else if (step.kind === "destroy") await deployment.destroy();
-  else if (step.kind === "replace" && deployment.current)
-    await deployment.up(
-      { kind: "up", of: step.of, version: deployment.version, isDone: false, dependentFails: false },
-      true,
-    );
-  else if (step.kind === "refresh") for (const each of deployments) each.refresh();
-  else if (step.kind === "stop using") await driver.removeContainer(user, never);
-  else if (step.kind === "use" && world.images.has(image) && !world.lookUpContainer(user))
-    await start(driver, user, image);
-  else if (step.kind === "remove by hand" && image !== "") {
-    removeByHand(world, image);
-    for (const each of deployments) each.refresh();
-  }
-}
-
-/** What is in state, and not about to be deleted, is there; so is what runs. */
-function assertNothingLost(world: FakeWorld, deployments: Deployment[], where: string): void {
-  for (const { current, resource } of deployments)
-    assert.ok(
-      !current || world.images.has(current.outs.artifactId),
-      `${where}: the image of ${resource.stack}/${resource.name} is lost`,
-    );
-  for (const { name, image } of world.containers.values())
-    assert.ok(world.images.has(image), `${where}: the image of container ${name} is lost`);
-}
-
-async function live(history: readonly Action[]): Promise<void> {
-  const world = makeWorld();
-  const before = describeWorld(world);
-  const deployments = [
-    new Deployment(world, "one", "app"),
-    new Deployment(world, "one", "twin"),
-    new Deployment(world, "two", "app"),
-  ];
-  for (const [index, step] of history.entries()) {
-    await act(world, deployments, step);
-    assertNothingLost(world, deployments, `step ${index}`);
-  }
-  for (const of of deployments.keys()) await act(world, deployments, { kind: "stop using", of });
-  // Everybody once more, to the end: what a dead process left is found by its own resource.
-  for (const deployment of deployments) {
-    await deployment.up({ kind: "up", of: 0, version: "z", isDone: false, dependentFails: false });
-    assertNothingLost(world, deployments, "the last up");
-  }
-  for (const deployment of deployments) await deployment.destroy();
-  assert.deepEqual(describeWorld(world), before);
-  assert.deepEqual(readJournal(), []);
-}
+/** On a laptop a sample: all of them take minutes. */
+const HISTORIES = process.env["CI"] === "true" ? 10_000 : 500;
 
 test("whatever happens to three images of two stacks, none that is needed goes, and none is left", async () => {
-  await fc.assert(fc.asyncProperty(fc.array(action, { maxLength: 8 }), live), {
-    numRuns: 60,
-    includeErrorInReport: true,
+  const shares = os.availableParallelism();
+  const seed = Math.floor(Math.random() * 1e9);
+  const runs = Array.from({ length: shares }, (_, index) =>
+    run([String(Math.ceil(HISTORIES / shares)), String(seed + index)]),
+  );
+  assert.deepEqual(
+    (await Promise.all(runs)).filter((text) => text !== ""),
+    [],
+  );
+});
+
+const up = { kind: "up", of: 0, ...PLAIN } as const;
+
+const BROKE_EARLIER_RULES: [what: string, history: Action[]][] = [
+  [
+    "refresh drops what was removed by hand; what was kept beside it is found by the next create",
+    [
+      { ...up, version: "a" },
+      { ...up, version: "b" },
+      { kind: "remove by hand", of: 0 },
+    ],
+  ],
+  [
+    "a foreign container uses the replaced image; its last name is one that a post-processor gave",
+    [
+      { ...up, version: "a" },
+      { kind: "use", of: 0 },
+      { ...up, version: "b", dependentFails: true },
+      { kind: "destroy", of: 0 },
+    ],
+  ],
+];
+
+for (const [what, history] of BROKE_EARLIER_RULES) test(`nothing is left: ${what}`, () => live(history));
+
+/** What a share of the histories says of itself: nothing if all is well. */
+function run(args: string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [path.join(__dirname, "histories-run.js"), ...args], {
+      stdio: ["ignore", "ignore", "pipe"],
+      // A child of the test runner would report to it.
+      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+    });
+    let text = "";
+    child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code === 0 ? "" : text || `ended with ${code}`));
   });
+}
+
+const calmUp: fc.Arbitrary<Up> = fc.record({
+  version: fc.constantFrom("a", "b", "c", "d"),
+  keep: fc.constant(1),
+  isDone: fc.constant(false),
+  dependentFails: fc.boolean(),
+  newestFirst: fc.boolean(),
+});
+
+test("going back to one of the versions that served last takes no build, whatever failed between", async () => {
+  const history = fc.record({
+    keep: fc.integer({ min: 0, max: 2 }),
+    ups: fc.array(calmUp, { maxLength: 8 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(history, async ({ keep, ups }) => {
+      const world = makeWorld();
+      const before = describeWorld(world);
+      const deployment = new Deployment(world, "calm", "app");
+      /** What served, the last one first. */
+      let served: { version: string; image: string }[] = [];
+      for (const up of ups) {
+        await deployment.up({ ...up, keep });
+        const image = deployment.current?.outs.artifactId ?? "";
+        const known = served.slice(0, keep + 1).find(({ version }) => version === up.version);
+        if (known) assert.equal(image, known.image, `${up.version} was built again`);
+        if (deployment.pending.length > 0) continue;
+        served = [{ version: up.version, image }, ...served.filter(({ version }) => version !== up.version)];
+      }
+      await deployment.destroy();
+      assert.deepEqual(describeWorld(world), before);
+    }),
+    { numRuns: 200, includeErrorInReport: true },
+  );
 });

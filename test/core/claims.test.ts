@@ -7,50 +7,12 @@ import {
   formatOwner,
   isConfirmed,
   listCollectable,
-  listDropped,
   listUnreturned,
   parseClaim,
-  type Claim,
 } from "../../src/core/claims";
+import { claims, fingerprintOf, idOf, OWNER, show } from "./claim-lists";
 
-const OWNER = "p/s/0123456789abcdef";
-const OTHER = "p/t/fedcba9876543210";
 const DAY_MS = 24 * 3_600_000;
-
-/** `A1:live` is the claim of create 1 on the image of version A; `B2:new@other` one of another resource. */
-function claims(text: string): Claim[] {
-  return text
-    .split(" ")
-    .filter((word) => word !== "")
-    .map((word) => {
-      const [, version = "", sequence = "", state = "", other] =
-        /^(\w)(\d+):(\w+)(@other)?$/.exec(word) ?? [];
-      return {
-        owner: other ? OTHER : OWNER,
-        fingerprint: fingerprintOf(version),
-        id: idOf(sequence),
-        state: state as Claim["state"],
-        artifactId: version,
-      };
-    });
-}
-
-function fingerprintOf(version: string): string {
-  return `k1:${Buffer.from(version).toString("hex").padEnd(64, "0")}`;
-}
-
-function idOf(sequence: string | number): string {
-  return `${sequence}-beef`;
-}
-
-function show(list: readonly Claim[]): string {
-  return list
-    .map(
-      ({ artifactId, id, state, owner }) =>
-        `${artifactId}${parseInt(id)}:${state}${owner === OTHER ? "@other" : ""}`,
-    )
-    .join(" ");
-}
 
 const ADOPTIONS: [history: string, tags: string, wanted: string, moved: boolean, found: string][] = [
   ["nothing was ever built", "", "A", true, ""],
@@ -86,44 +48,6 @@ test("adopting prefers own images, and of those the newest", () => {
   }));
   assert.deepEqual(findAdoptable(list, OWNER, fingerprintOf("A"), true), ["2", "0", "3", "1"]);
 });
-
-const DELETIONS: [history: string, tags: string, id: number, isDeclared: boolean, dropped: string][] = [
-  ["replaced: only its own claim", "A1:live B2:live", 1, true, "A1:live"],
-  ["replaced by one of the same fingerprint", "A1:live A2:live", 1, true, "A1:live"],
-  ["destroyed: all that this resource has, its own id last", "A1:live B2:new", 1, false, "B2:new A1:live"],
-  ["destroyed: what is retained stays", "A1:pin B2:live", 2, false, "B2:live"],
-  ["destroyed: never another's", "A1:live A2:live@other", 1, false, "A1:live"],
-  ["destroy was cut, then again", "A1:live", 1, false, "A1:live"],
-  ["the claims are gone already", "", 1, false, ""],
-  [
-    "A; B fails; --target a dependent, with the resource declared: B's remains are another call's",
-    "A1:live B2:new",
-    1,
-    true,
-    "A1:live",
-  ],
-  [
-    "A; B; a delete of A left over, in a run that declares nothing: B lives",
-    "A1:live B2:live",
-    1,
-    false,
-    "A1:live",
-  ],
-  [
-    "a newer create that never returned is no replacement",
-    "A1:live B2:new B2:live",
-    1,
-    false,
-    "B2:new B2:live A1:live",
-  ],
-  ["in use before: it is another's to collect", "A1:gone A1:live", 1, true, "A1:live"],
-];
-
-for (const [history, tags, id, isDeclared, dropped] of DELETIONS) {
-  test(`deleting: ${history}`, () => {
-    assert.equal(show(listDropped(claims(tags), OWNER, idOf(id), isDeclared)), dropped);
-  });
-}
 
 const UNRETURNED: [history: string, tags: string, dropped: string][] = [
   ["nothing before", "C9:new C9:live", ""],

@@ -94,6 +94,8 @@ test("a build that is killed at any moment leaves nothing that the next `up` doe
   const declare = (round: number): Program => {
     const program = declareImages(project, "true");
     Object.assign(program.images["app"] ?? {}, {
+      keep: 0,
+      cache: false,
       provisioners: [
         { type: "file", content: "uploaded", destination: "/srv/file" },
         { type: "shell", inline: [`echo ${round} > /result`] },

@@ -34,7 +34,7 @@ function readLog(text: string): { log: string; container: string } {
 test("a failing unit test fails the up, leaves nothing behind, and what ran before runs on", async (t) => {
   const project = `broken-${process.pid}`;
   const program = {
-    ...declareTested(project),
+    ...declareTested(project, { keep: 0 }),
     containers: { web: { image: "app", command: ["sleep", "600"], wait: false } },
   };
   const stack = await createStack(t, project, program);
@@ -136,12 +136,18 @@ const chain = `
 const kiln = require("pulumi-kiln");
 const fs = require("fs");
 const image = process.env.KILN_TINY_IMAGE;
+// Stages of the later ones would stand on the first.
+const [keep, cache] = [0, false];
 const first = new kiln.docker.Image("first", {
   image,
+  keep,
+  cache,
   provisioners: [kiln.file({ source: "first.txt", destination: "/first" })],
 });
 const second = new kiln.docker.Image("second", {
   image: first.imageId,
+  keep,
+  cache,
   environment: { FIRST: first.imageId },
   provisioners: first.imageId.apply((id) => [kiln.shell({ inline: ["echo " + id + " > /second"] })]),
   postProcessors: first.buildId.apply((id) => [[kiln.docker.tag({ repository: "PROJECT", tags: [id] })]]),
@@ -149,6 +155,8 @@ const second = new kiln.docker.Image("second", {
 }, { dependsOn: [first] });
 const third = new kiln.docker.Image("third", {
   image: second.imageId,
+  keep,
+  cache,
   provisioners: [kiln.shell({ inline: [second.imageId.apply((id) => "# " + id), "true"], environment: { ID: second.imageId } })],
   postProcessors: [kiln.docker.save({ path: second.buildId.apply((id) => "out/" + id + ".tar") })],
 });

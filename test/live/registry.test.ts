@@ -154,6 +154,7 @@ describe("with a registry", { skip: registryMissing }, () => {
         app: {
           image: `${base}:latest`,
           pull: "always",
+          keep: 0,
           provisioners: [{ type: "shell", inline: [`echo ${project} > /made`] }],
         },
       },

@@ -184,7 +184,14 @@ test("the diff replaces for the fingerprint, updates for post-processors, and el
     postProcessors: [{ type: "docker-tag", repository: "a", tags: ["1"] }],
   };
   const inputs = await mustCheck(base);
-  const state = { ...inputs, buildId: "1", artifactId: "1", artifacts: [], imageId: "1" } as unknown as State;
+  const built = {
+    artifact: { kind: "docker-image", id: "1", data: {} },
+    records: [],
+    engineId: "1",
+    endpoint: "",
+  };
+  const __kiln = { ...inputs.__kiln, built };
+  const state = { ...inputs, buildId: "1", imageId: "1", __kiln } as unknown as State;
   const answer = async (args: Record<string, unknown>): Promise<unknown> =>
     diff("1", state, await mustCheck(args, inputs));
   assert.deepEqual(await answer(base), { changes: false });

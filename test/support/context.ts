@@ -9,6 +9,8 @@ import { createRedactor } from "../../src/core/redact";
 export interface Recorded {
   log: string;
   updates: string[];
+  /** What was shown to be kept. */
+  told: string[];
   warnings: string[];
 }
 
@@ -26,12 +28,13 @@ export async function inContext(
   options: Partial<ContextOptions> = {},
 ): Promise<Recorded> {
   const folder = makeFolder(test);
-  const recorded: Recorded = { log: "", updates: [], warnings: [] };
+  const recorded: Recorded = { log: "", updates: [], told: [], warnings: [] };
   const watcher: Watcher = {
     update: (status) =>
       recorded.updates.push(
         `${status.step}/${status.steps} ${status.title}${status.detail ? ` | ${status.detail}` : ""}`,
       ),
+    tell: (text) => recorded.told.push(text),
     warn: (text) => recorded.warnings.push(text),
   };
   const secrets = options.secrets ?? {};

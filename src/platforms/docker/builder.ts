@@ -4,12 +4,10 @@ import { createHash } from "node:crypto";
 import { pipeline } from "node:stream/promises";
 import type { BuildContext } from "../../core/context";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
-import { DockerCommunicator } from "./communicator";
-import type { ImageConfig, ImageDetails } from "./driver";
+import type { ImageDetails } from "./driver";
+import { sourceConfig } from "./machine";
 import { findSource, platformOf, type SourceOptions } from "./source-image";
-
-/** Ends at once when it is killed, and waits for ever otherwise; needs only a shell. */
-const SLEEPER = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"];
+import { DockerStages } from "./stages";
 
 export interface DockerArtifact extends Artifact {
   kind: "docker-image" | "docker-export" | "none";
@@ -24,11 +22,9 @@ export interface DockerBuilderOptions extends SourceOptions {
   /** The name that the image is committed to. */
   repository: string;
   tag: string;
-}
-
-/** The build container's name: the journal holds it too, and both must agree before anything is swept. */
-export function nameContainer(buildId: string): string {
-  return `kiln-${buildId}`;
+  /** Whose stages it makes, and of which create. */
+  owner: string;
+  id: string;
 }
 
 /** How many steps a build has beside its provisioners: finding the source, capturing the result. */
@@ -41,11 +37,11 @@ export class DockerBuilder implements Builder<DockerArtifact> {
     const { options } = this.setup;
     const source = await context.step(`source: ${options.image}`, () => findSource(context, this.setup));
     const result = deferUncommit(context, this.setup);
-    const { container, remove } = await createContainer(context, this.setup, source);
-    await provisioning.run(connect(context, this.setup, source, container));
-    const artifact = await capture(context, this.setup, source, container);
+    const stages = new DockerStages(context, this.setup, source);
+    await provisioning.run(stages.build.communicator, stages);
+    const artifact = await capture(context, this.setup, source, stages.build.container);
     result.artifact = artifact;
-    remove();
+    stages.build.remove();
     return artifact;
   }
 }
@@ -61,68 +57,6 @@ async function capture(
   if (exportPath)
     return context.step(`export: ${exportPath}`, () => exportFiles(context, setup, source, container));
   return context.step("commit", () => commit(context, setup, source, container));
-}
-
-async function createContainer(
-  context: BuildContext,
-  build: DockerBuilderOptions,
-  source: ImageDetails,
-): Promise<{ container: string; remove: () => void }> {
-  const { driver, options } = build;
-  const name = nameContainer(context.buildId);
-  // By name, and before it is made: an answer that never comes must not leave a container behind.
-  const remove = context.defer(
-    `removing container ${name}`,
-    (signal) => driver.removeContainer(name, signal),
-    "unless-kept",
-  );
-  const details = {
-    name,
-    image: source.id,
-    platform: options.platform,
-    ...chooseCommand(source.config, options.changes ?? []),
-    hostConfig: {
-      Binds: options.volumes?.map((volume) =>
-        volume.startsWith(".")
-          ? path.resolve(context.cwd, volume.split(":")[0] ?? "") + volume.slice(volume.indexOf(":"))
-          : volume,
-      ),
-      Devices: options.devices?.map(parseDevice),
-      Tmpfs: options.tmpfs && Object.fromEntries(options.tmpfs.map((mount) => splitOnce(mount))),
-      Privileged: options.privileged,
-      CapAdd: options.capAdd,
-      CapDrop: options.capDrop,
-      NetworkMode: options.network,
-    },
-  };
-  return { container: await driver.createContainer(details, context.signal), remove };
-}
-
-function parseDevice(device: string): Record<string, string> {
-  const [onHost = "", inContainer = onHost, permissions = "rwm"] = device.split(":");
-  return { PathOnHost: onHost, PathInContainer: inContainer, CgroupPermissions: permissions };
-}
-
-function splitOnce(mount: string): [string, string] {
-  const at = mount.indexOf(":");
-  return at < 0 ? [mount, ""] : [mount.slice(0, at), mount.slice(at + 1)];
-}
-
-function connect(
-  context: BuildContext,
-  build: DockerBuilderOptions,
-  source: ImageDetails,
-  container: string,
-): DockerCommunicator {
-  const { driver, options } = build;
-  return new DockerCommunicator({
-    driver,
-    container,
-    cwd: context.cwd,
-    user: options.user ?? "",
-    imageUser: source.config.User ?? "",
-    environment: options.environment ?? {},
-  });
 }
 
 /**
@@ -160,29 +94,6 @@ async function commit(
   );
   const image = await driver.findImage(id, context.signal);
   return { kind: "docker-image", id, data: describe(source, image?.sizeBytes ?? 0) };
-}
-
-/**
- * A commit fills what the new configuration leaves empty from the container's: the sleeper must stand where the source has
- * something of its own. That is the command if there is one and no entrypoint (then none stays none), else the entrypoint.
- */
-function chooseCommand(
-  config: ImageConfig,
-  changes: readonly string[],
-): { entrypoint: string[] | undefined; command: string[] } {
-  const hasCommand = isFilled(config["Cmd"]) && !changes.some((change) => /^\s*CMD\s+\[\s*\]/i.test(change));
-  if (hasCommand && !isFilled(config["Entrypoint"])) return { entrypoint: undefined, command: SLEEPER };
-  return { entrypoint: SLEEPER, command: [] };
-}
-
-function sourceConfig(config: ImageConfig, changes: readonly string[]): ImageConfig {
-  if (chooseCommand(config, changes).entrypoint === undefined) return config;
-  // An empty list instead of nothing: nothing would be filled up with the sleeper.
-  return { ...config, Entrypoint: config["Entrypoint"] ?? [], Cmd: config["Cmd"] ?? [] };
-}
-
-function isFilled(list: unknown): boolean {
-  return Array.isArray(list) && list.length > 0;
 }
 
 async function exportFiles(

@@ -15,7 +15,6 @@ import { EngineError } from "./engine-error";
 
 export interface CommunicatorOptions {
   driver: DockerDriver;
-  container: string;
   /** The program's folder. */
   cwd: string;
   /** User of the commands; "" is the image's own. */
@@ -23,24 +22,34 @@ export interface CommunicatorOptions {
   /** The image's own user, "" for root. */
   imageUser: string;
   environment: Record<string, string>;
+  /** Runs in the started container, before anything else does. */
+  onStart?: () => Promise<void>;
 }
 
-/** Talks to the build's container. It is started when the first command needs it: files alone do not. */
+/** Talks to the build's container, which may be exchanged. It is started when the first command needs it: files alone do not. */
 export class DockerCommunicator implements Communicator {
   readonly os = "unix";
-  private started = false;
+  /** "" before there is one. */
+  container = "";
+  isStarted = false;
   private owner: ArchiveOwner | undefined;
   private commands = 0;
 
   constructor(private readonly options: CommunicatorOptions) {}
 
+  /** From now on, this container. */
+  use(container: string): void {
+    this.container = container;
+    this.isStarted = false;
+  }
+
   async reconnect(signal: AbortSignal): Promise<void> {
-    const { driver, container } = this.options;
-    await driver.startContainer(container, signal);
+    await this.options.driver.startContainer(this.container, signal);
   }
 
   async exec(command: string, options: ExecOptions): Promise<ExecResult> {
-    const { driver, container, user } = this.options;
+    const { driver, user } = this.options;
+    const { container } = this;
     await this.start(options.signal);
     const marker = `KILN_STEP=${++this.commands}`;
     const environment = Object.entries({ ...this.options.environment, ...options.environment }).map(
@@ -68,7 +77,8 @@ export class DockerCommunicator implements Communicator {
   }
 
   async upload(local: LocalSource, remote: string, signal: AbortSignal): Promise<void> {
-    const { driver, container, cwd } = this.options;
+    const { driver, cwd } = this.options;
+    const { container } = this;
     const isFolder = remote.endsWith("/");
     const folder = isFolder ? remote.replace(/\/+$/, "") || "/" : dirname(remote);
     const { base, missing } = await this.findBase(folder, signal);
@@ -90,8 +100,7 @@ export class DockerCommunicator implements Communicator {
     local: string,
     options: { folder: boolean; signal: AbortSignal },
   ): Promise<void> {
-    const { driver, container } = this.options;
-    const archive = await driver.getArchive(container, remote, options.signal);
+    const archive = await this.options.driver.getArchive(this.container, remote, options.signal);
     await (options.folder ? unpackFolder(archive, local) : unpackFile(archive, local));
   }
 
@@ -99,22 +108,23 @@ export class DockerCommunicator implements Communicator {
     return Promise.resolve();
   }
 
-  private async start(signal: AbortSignal): Promise<void> {
-    if (this.started) return;
-    await this.options.driver.startContainer(this.options.container, signal);
-    this.started = true;
+  async start(signal: AbortSignal): Promise<void> {
+    if (this.isStarted) return;
+    await this.options.driver.startContainer(this.container, signal);
+    this.isStarted = true;
+    await this.options.onStart?.();
   }
 
   private async isRunning(signal: AbortSignal): Promise<boolean> {
     if (signal.aborted) return true;
-    return (await this.options.driver.findContainer(this.options.container, signal))?.running ?? false;
+    return (await this.options.driver.findContainer(this.container, signal))?.running ?? false;
   }
 
   /** The deepest folder on the way that exists; an entry for one that does would reset its mode and owner. */
   private async findBase(folder: string, signal: AbortSignal): Promise<{ base: string; missing: string[] }> {
     const missing: string[] = [];
     let base = folder;
-    while (base !== "/" && !(await this.options.driver.findPath(this.options.container, base, signal))) {
+    while (base !== "/" && !(await this.options.driver.findPath(this.container, base, signal))) {
       missing.unshift(basename(base));
       base = dirname(base);
     }
@@ -149,7 +159,7 @@ export class DockerCommunicator implements Communicator {
 
   private async killMarked(marker: string): Promise<void> {
     const command = `for p in /proc/[0-9]*; do grep -qs '${marker}' $p/environ && kill -9 \${p#/proc/}; done; true`;
-    await this.options.driver.runCommand(this.options.container, {
+    await this.options.driver.runCommand(this.container, {
       argv: ["/bin/sh", "-c", command],
       environment: [],
       signal: AbortSignal.timeout(5000),

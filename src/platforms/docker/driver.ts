@@ -10,11 +10,24 @@ export interface ImageDetails {
   variant: string;
   /** Id of the image that it was committed on, "" if the engine does not tell. */
   parent: string;
+  /** What was said of it when it was committed; children do not inherit it. */
+  comment: string;
+  /** Digests of the layers' contents, the lowest first: the same on any engine. */
+  layers: string[];
   sizeBytes: number;
   tags: string[];
   /** `repository@sha256:…` for each registry that it was pulled from or pushed to. */
   digests: string[];
   config: ImageConfig;
+}
+
+/** A line of the list of images. */
+export interface ListedImage {
+  imageId: string;
+  tags: string[];
+  parent: string;
+  sizeBytes: number;
+  createdMs: number;
 }
 
 export interface ContainerOptions {
@@ -62,6 +75,8 @@ export interface CommitOptions {
   changes: string[];
   author?: string;
   comment?: string;
+  /** False: nothing runs in it that could change its files meanwhile. */
+  pause?: boolean;
 }
 
 export type OnProgress = (text: string) => void;
@@ -75,6 +90,8 @@ export interface ImageDriver {
   findImage(reference: string, signal: AbortSignal): Promise<ImageDetails | undefined>;
   /** Pairs of image id and tag, for tags that fit the pattern. */
   listTags(pattern: string, signal: AbortSignal): Promise<{ imageId: string; tag: string }[]>;
+  /** Images that have a tag which fits the pattern. */
+  listImages(pattern: string, signal: AbortSignal): Promise<ListedImage[]>;
   pullImage(
     reference: string,
     platform: string | undefined,
@@ -94,6 +111,8 @@ export interface DockerDriver extends ImageDriver {
   createContainer(options: ContainerOptions, signal: AbortSignal): Promise<string>;
   startContainer(id: string, signal: AbortSignal): Promise<void>;
   findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;
+  /** How much its files differ from its image's. */
+  measureContainer(id: string, signal: AbortSignal): Promise<number>;
   /** With its anonymous volumes; already gone is success. */
   removeContainer(id: string, signal: AbortSignal): Promise<void>;
   runCommand(container: string, options: CommandOptions): Promise<number>;

@@ -59,6 +59,17 @@ export class EngineDriver extends EngineImages implements DockerDriver {
     };
   }
 
+  async measureContainer(id: string, signal: AbortSignal): Promise<number> {
+    const { body } = await this.engine.request<{ SizeRw?: number }>({
+      attempt: `Measuring container ${id.slice(0, 12)}`,
+      method: "GET",
+      path: `/containers/${id}/json`,
+      query: { size: true },
+      signal,
+    });
+    return body.SizeRw ?? 0;
+  }
+
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
     await this.engine.request({
       attempt: `Removing container ${id.slice(0, 12)}`,
@@ -169,6 +180,7 @@ export class EngineDriver extends EngineImages implements DockerDriver {
         tag: options.tag,
         author: options.author,
         comment: options.comment,
+        pause: options.pause,
         changes: options.changes,
       },
       body: options.config,

@@ -1,6 +1,6 @@
 import { Readable } from "node:stream";
 import { encodeRegistryAuth, findCredentials } from "./credentials";
-import type { ContainerDetails, ImageDetails, ImageDriver, InUse, OnProgress } from "./driver";
+import type { ContainerDetails, ImageDetails, ImageDriver, InUse, ListedImage, OnProgress } from "./driver";
 import type { ImageConfig } from "./driver";
 import type { Engine } from "./engine";
 import { EngineError } from "./engine-error";
@@ -51,14 +51,25 @@ export abstract class EngineImages implements ImageDriver {
   }
 
   async listTags(pattern: string, signal: AbortSignal): Promise<{ imageId: string; tag: string }[]> {
-    const { body } = await this.engine.request<{ Id: string; RepoTags?: string[] | null }[]>({
+    const images = await this.listImages(pattern, signal);
+    return images.flatMap(({ imageId, tags }) => tags.map((tag) => ({ imageId, tag })));
+  }
+
+  async listImages(pattern: string, signal: AbortSignal): Promise<ListedImage[]> {
+    const { body } = await this.engine.request<ListAnswer[]>({
       attempt: `Listing images ${pattern}`,
       method: "GET",
       path: "/images/json",
       query: { filters: { reference: [pattern] } },
       signal,
     });
-    return body.flatMap((image) => (image.RepoTags ?? []).map((tag) => ({ imageId: image.Id, tag })));
+    return body.map((image) => ({
+      imageId: image.Id,
+      tags: image.RepoTags ?? [],
+      parent: image.ParentId ?? "",
+      sizeBytes: image.Size,
+      createdMs: image.Created * 1000,
+    }));
   }
 
   async pullImage(
@@ -166,12 +177,23 @@ export abstract class EngineImages implements ImageDriver {
   }
 }
 
+interface ListAnswer {
+  Id: string;
+  ParentId?: string;
+  RepoTags?: string[] | null;
+  Size: number;
+  /** In seconds. */
+  Created: number;
+}
+
 interface ImageAnswer {
   Id: string;
   Os: string;
   Architecture: string;
   Variant?: string;
   Parent?: string;
+  Comment?: string;
+  RootFS?: { Layers?: string[] | null };
   Size: number;
   RepoTags?: string[] | null;
   RepoDigests?: string[] | null;
@@ -185,6 +207,8 @@ function toImageDetails(answer: ImageAnswer): ImageDetails {
     architecture: answer.Architecture,
     variant: answer.Variant ?? "",
     parent: answer.Parent ?? "",
+    comment: answer.Comment ?? "",
+    layers: answer.RootFS?.Layers ?? [],
     sizeBytes: answer.Size,
     tags: answer.RepoTags ?? [],
     digests: answer.RepoDigests ?? [],

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { Duration } from "../../core/duration";
-import { containsUnknown, duration, optionsSchema, schemaOf } from "../../core/schema";
+import type { CacheOptions } from "../../core/platform";
+import { cacheSchema, containsUnknown, duration, optionsSchema, schemaOf } from "../../core/schema";
 import type { OptionsSchema, UnitOptions } from "../../core/model";
 import { parseReference } from "./reference";
 
@@ -66,6 +67,12 @@ export interface DockerImageOptions {
   buildTimeout?: Duration;
   /** What happens to the build's container after a failure: "cleanup" (default) removes it, "abort" keeps it for 24 hours and says how to get a shell in it. Same as Packer's `-on-error`. */
   onError?: "cleanup" | "abort";
+  /** Save the machine between steps, so that a later build runs only what changed, and how much of that to keep. Default: true. */
+  cache?: boolean | CacheOptions;
+  /** How many replaced images stay, so that going back needs no build. A destroy removes them all. Default: 1. */
+  keep?: number;
+  /** An existing image, by id or reference, to take under management instead of a first build. Later changes build; a destroy removes only what was built. */
+  adopt?: string;
 }
 
 const INSTRUCTIONS = [
@@ -152,6 +159,9 @@ export const dockerImageSchema: OptionsSchema<DockerImageOptions> = schemaOf<Doc
     triggers: map,
     buildTimeout: duration.optional(),
     onError: z.enum(["cleanup", "abort"]).optional(),
+    cache: cacheSchema.optional(),
+    keep: z.number().int().min(0).max(100).optional(),
+    adopt: imageReference.optional(),
   }).check((context) => {
     const { exportPath, discard, postProcessors } = context.value;
     if (exportPath !== undefined && discard) {

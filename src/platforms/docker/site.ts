@@ -1,16 +1,21 @@
 import type { Claim } from "../../core/claims";
+import type { BuildContext } from "../../core/context";
 import type { Artifact, Builder } from "../../core/model";
-import type { Outputs, Site } from "../../core/platform";
-import { DockerBuilder, nameContainer, type DockerArtifact } from "./builder";
+import type { Outputs, Site, UndoOptions } from "../../core/platform";
+import type { StageMark } from "../../core/stage-claims";
+import { DockerBuilder, type DockerArtifact } from "./builder";
+import { guardAdopted, releaseAdopted } from "./adopted";
 import { claimRepository, collect, dropClaim, listClaims, putClaim } from "./claim-tags";
 import { formatClaimTag } from "../../core/claims";
 import { findCredentials } from "./credentials";
 import type { DockerDriver } from "./driver";
+import { nameContainer, nameContainers } from "./machine";
 import type { DockerImageOptions, RegistryAuth } from "./options";
 import { parseReference } from "./reference";
 import { readPinned } from "./references";
 import { deleteManifest, findManifest } from "./registry";
-import { fitsPlatform, platformOf } from "./source-image";
+import { findSource, fitsPlatform, platformOf } from "./source-image";
+import { dropStage, findSourceId, listStages } from "./stages";
 
 const REGISTRY_DEADLINE_MS = 10_000;
 
@@ -37,8 +42,10 @@ export class DockerSite implements Site<DockerImageOptions> {
     return putClaim(this.driver, claim, signal);
   }
 
-  dropClaim(claim: Claim, signal: AbortSignal): Promise<string | undefined> {
-    return dropClaim(this.driver, claim, signal);
+  async dropClaim(claim: Claim, signal: AbortSignal): Promise<string | undefined> {
+    const usedBy = await dropClaim(this.driver, claim, signal);
+    await releaseAdopted(this.driver, claim.artifactId, signal);
+    return usedBy;
   }
 
   collect(signal: AbortSignal): Promise<void> {
@@ -57,6 +64,8 @@ export class DockerSite implements Site<DockerImageOptions> {
       baseDigest: base,
       repository: claimRepository(claim.owner),
       tag: formatClaimTag(claim),
+      owner: claim.owner,
+      id: claim.id,
     });
   }
 
@@ -67,11 +76,12 @@ export class DockerSite implements Site<DockerImageOptions> {
   ): Promise<DockerArtifact | undefined> {
     const image = await this.driver.findImage(artifactId, signal);
     if (!image || !fitsPlatform(image, options.platform)) return undefined;
-    const { id, parent, sizeBytes } = image;
+    const { id, sizeBytes } = image;
+    const sourceImageId = await findSourceId(this.driver, image, signal);
     return {
       kind: "docker-image",
       id,
-      data: { sourceImageId: parent, sizeBytes, platform: platformOf(image) },
+      data: { sourceImageId, sizeBytes, platform: platformOf(image) },
     };
   }
 
@@ -109,24 +119,53 @@ export class DockerSite implements Site<DockerImageOptions> {
     );
   }
 
-  async undo(
-    made: string,
-    artifact: Artifact,
-    options: { deleteRemote: boolean; signal: AbortSignal },
-  ): Promise<void> {
+  async undo(made: string, artifact: Artifact, options: UndoOptions): Promise<void> {
     const [, scheme, rest] = /^([\w-]+):(.*)$/s.exec(made) ?? [];
     if (rest === undefined)
       throw new Error(`Undoing "${made}": this version does not know what that is. Update pulumi-kiln`);
-    if (scheme === "docker-tag") return this.untag(rest, artifact, options.signal);
+    if (scheme === "docker-tag") return this.untag(rest, artifact, options);
     if (scheme === "docker-push")
       return options.deleteRemote ? this.deleteRemote(rest, options.signal) : undefined;
     throw new Error(`Undoing "${made}": this version does not know "${scheme}". Update pulumi-kiln`);
   }
 
+  async findChange(made: string, artifact: Artifact, signal: AbortSignal): Promise<string | undefined> {
+    const [, scheme, rest = ""] = /^([\w-]+):(.*)$/s.exec(made) ?? [];
+    if (scheme === "docker-push" && !(await this.isInRegistry(rest, signal)))
+      return `${rest} is not in its registry any more`;
+    // A digest is a name that the engine gives, and forgets, by itself.
+    if (scheme !== "docker-tag" || rest.includes("@")) return undefined;
+    const image = await this.driver.findImage(rest, signal);
+    if (!image) return `the tag ${rest} does not exist any more`;
+    return image.id === artifact.id ? undefined : `the tag ${rest} points to ${image.id.slice(0, 19)}`;
+  }
+
+  async takeOver(
+    reference: string,
+    options: DockerImageOptions,
+    context: BuildContext,
+  ): Promise<DockerArtifact> {
+    const { driver } = this;
+    const { id } = await findSource(context, { driver, options: { ...options, image: reference } });
+    await guardAdopted(driver, id, context.signal);
+    const artifact = await this.findArtifact(id, options, context.signal);
+    if (!artifact) throw new Error(`Adopting ${reference}: somebody removed it meanwhile`);
+    return artifact;
+  }
+
   /** A name that points to another image by now is that image's. */
-  private async untag(reference: string, artifact: Artifact, signal: AbortSignal): Promise<void> {
+  private async untag(
+    reference: string,
+    artifact: Artifact,
+    { unwanted, signal }: UndoOptions,
+  ): Promise<void> {
     const image = await this.driver.findImage(reference, signal);
-    if (image?.id === artifact.id) await this.driver.untagImage(reference, signal);
+    if (image?.id !== artifact.id) return;
+    const result = await this.driver.untagImage(reference, signal);
+    if (typeof result === "string" || !unwanted) return;
+    // The last name of an image that something uses: by the mark a later build or delete finds it.
+    await putClaim(this.driver, { ...unwanted, state: "gone", artifactId: artifact.id }, signal);
+    await this.driver.untagImage(reference, signal);
   }
 
   private async deleteRemote(pinnedTag: string, signal: AbortSignal): Promise<void> {
@@ -138,17 +177,32 @@ export class DockerSite implements Site<DockerImageOptions> {
     );
   }
 
+  listStages(signal: AbortSignal): Promise<StageMark[]> {
+    return listStages(this.driver, signal);
+  }
+
+  dropStage(mark: StageMark, signal: AbortSignal): Promise<void> {
+    return dropStage(this.driver, mark, signal);
+  }
+
   nameMachine(buildId: string): string {
     return nameContainer(buildId);
   }
 
-  async removeMachine(name: string, signal: AbortSignal): Promise<void> {
-    const container = await this.driver.findContainer(name, signal);
-    if (container?.name === name) await this.driver.removeContainer(container.id, signal);
+  async removeMachine(machine: string, signal: AbortSignal): Promise<void> {
+    for (const name of nameContainers(machine)) {
+      const container = await this.driver.findContainer(name, signal);
+      if (container?.name === name) await this.driver.removeContainer(container.id, signal);
+    }
   }
 
-  async explainKept(name: string, signal: AbortSignal): Promise<string | undefined> {
-    if (!(await this.driver.findContainer(name, signal))) return undefined;
+  async explainKept(machine: string, signal: AbortSignal): Promise<string | undefined> {
+    const names = nameContainers(machine);
+    const found = await Promise.all(names.map((name) => this.driver.findContainer(name, signal)));
+    // One that was gone on from may be on its way out.
+    const name = (found.find((container) => container?.running) ?? found.find((container) => container))
+      ?.name;
+    if (name === undefined) return undefined;
     const docker = `docker -H ${this.address}`;
     return `The build's container is kept for 24 hours. A shell in it: ${docker} start ${name} && ${docker} exec -it ${name} sh. To remove it: ${docker} rm -f ${name}`;
   }

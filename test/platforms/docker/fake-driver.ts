@@ -10,6 +10,7 @@ import type {
   DockerDriver,
   ImageDetails,
   InUse,
+  ListedImage,
   OnProgress,
   PathDetails,
 } from "../../../src/platforms/docker/driver";
@@ -28,10 +29,13 @@ export class FakeDockerDriver implements DockerDriver {
   /** Beside `cat FILE` and `/bin/sh -c "exit N"`, which all containers know. */
   program: Program = () => undefined;
 
-  constructor(readonly world = new FakeWorld()) {}
+  constructor(
+    readonly world = new FakeWorld(),
+    private readonly engineId = "FAKE",
+  ) {}
 
   async readEngineId(signal: AbortSignal): Promise<string> {
-    return answer(signal, () => "FAKE");
+    return answer(signal, () => this.engineId);
   }
 
   async findImage(reference: string, signal: AbortSignal): Promise<ImageDetails | undefined> {
@@ -51,6 +55,16 @@ export class FakeDockerDriver implements DockerDriver {
           .filter((tag) => matcher.test(tag) || matcher.test(tag.replace(/:[^:/]*$/, "")))
           .map((tag) => ({ imageId: image.id, tag })),
       );
+    });
+  }
+
+  async listImages(pattern: string, signal: AbortSignal): Promise<ListedImage[]> {
+    const tags = await this.listTags(pattern, signal);
+    return [...this.world.images.values()].flatMap((image) => {
+      const own = tags.filter(({ imageId }) => imageId === image.id).map(({ tag }) => tag);
+      if (own.length === 0) return [];
+      const { parent, sizeBytes } = describeImage(image);
+      return [{ imageId: image.id, tags: own, parent, sizeBytes, createdMs: 0 }];
     });
   }
 
@@ -147,6 +161,10 @@ export class FakeDockerDriver implements DockerDriver {
     });
   }
 
+  async measureContainer(id: string, signal: AbortSignal): Promise<number> {
+    return answer(signal, () => this.world.requireContainer(id, "Measuring").files.size);
+  }
+
   async removeContainer(id: string, signal: AbortSignal): Promise<void> {
     return answer(signal, () => {
       const container = this.world.lookUpContainer(id);
@@ -211,7 +229,8 @@ export class FakeDockerDriver implements DockerDriver {
     return answer(signal, () => {
       const container = this.world.requireContainer(options.container, "Committing");
       const config = mergeConfig(applyChanges(options.config, options.changes), container.config);
-      const image = this.world.makeImage(container.image, config, new Map(container.files));
+      const files = new Map(container.files);
+      const image = this.world.makeImage(container.image, config, files, options.comment);
       this.world.moveName(image, `${options.repository}:${options.tag}`);
       return image.id;
     });

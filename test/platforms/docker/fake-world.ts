@@ -10,6 +10,8 @@ export interface FakeImage {
   digests: Set<string>;
   config: ImageConfig;
   files: Files;
+  comment: string;
+  layers: string[];
 }
 
 export interface FakeContainer {
@@ -58,14 +60,27 @@ export class FakeWorld {
     return container;
   }
 
-  makeImage(parent: string, config: ImageConfig, files: Files): FakeImage {
-    const image = { id: this.makeId(), parent, names: new Set<string>(), digests: new Set<string>(), config };
-    this.images.set(image.id, { ...image, files });
-    return this.images.get(image.id) as FakeImage;
+  makeImage(parent: string, config: ImageConfig, files: Files, comment = ""): FakeImage {
+    const below = this.images.get(parent);
+    const isSame = below !== undefined && describeFiles(below.files) === describeFiles(files);
+    const names = { names: new Set<string>(), digests: new Set<string>() };
+    const image = {
+      id: this.makeId(),
+      parent,
+      ...names,
+      config,
+      files,
+      comment,
+      layers: below?.layers ?? [],
+    };
+    // What changes nothing makes no layer.
+    if (!isSame) image.layers = [...image.layers, hash(describeFiles(files))];
+    this.images.set(image.id, image);
+    return image;
   }
 
   makeId(): string {
-    return `sha256:${createHash("sha256").update(String(++this.made)).digest("hex")}`;
+    return hash(String(++this.made));
   }
 
   /** A name points to one image. The one that it leaves stays, nameless: the engine calls it dangling. */
@@ -86,6 +101,14 @@ export class FakeWorld {
   }
 }
 
+function hash(text: string): string {
+  return `sha256:${createHash("sha256").update(text).digest("hex")}`;
+}
+
+function describeFiles(files: Files): string {
+  return JSON.stringify([...files].map(([name, content]) => [name, content.toString("latin1")]).sort());
+}
+
 export function withTag(reference: string): string {
   return /[:@][^/]*$/.test(reference) ? reference : `${reference}:latest`;
 }
@@ -98,6 +121,8 @@ export function describeImage(image: FakeImage): ImageDetails {
     architecture: "amd64",
     variant: "",
     parent: image.parent,
+    comment: image.comment,
+    layers: image.layers,
     sizeBytes: sizes.reduce((sum, size) => sum + size, 0),
     tags: [...image.names],
     digests: [...image.digests],

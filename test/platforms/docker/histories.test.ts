@@ -2,11 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createImage } from "../../../src/provider/create";
 import { deleteImage } from "../../../src/provider/delete";
+import { diffImage } from "../../../src/provider/diff";
 import { recall } from "../../../src/provider/memory";
 import type { Inputs } from "../../../src/provider/state";
 import { updateImage } from "../../../src/provider/update";
 import { FakeDockerDriver } from "./fake-driver";
 import { dieAt } from "./faults";
+import type { FakeWorld } from "./fake-world";
 import {
   describeWorld,
   destroy,
@@ -94,3 +96,52 @@ test("what others left, and cannot be removed, does not fail an image that is ma
   const made = await createImage(tagged(app, ["1.0"]));
   assert.match(String(made.outs["imageId"]), /^sha256:/);
 });
+
+test("the same stack from two machines: built where it is needed, and nothing is forgotten on the other", async () => {
+  const here = makeWorld();
+  const there = makeWorld();
+  const empty = describeWorld(here);
+  const laptop = new FakeDockerDriver(here, "LAPTOP");
+  const runner = new FakeDockerDriver(there, "RUNNER");
+  startRun(laptop, app, { version: "1", moved: true });
+  const first = await createImage(tagged(app, ["1.0"]));
+
+  // Nothing has changed: the other machine builds nothing. A new tag needs the image, which only a build gives.
+  startRun(runner, app, { version: "1", moved: false });
+  assert.deepEqual(await diffImage(first.id, first.outs, tagged(app, ["1.0"])), { changes: false });
+  const retagged = tagged(app, ["2.0"]);
+  assert.deepEqual(await diffImage(first.id, first.outs, retagged), {
+    changes: true,
+    replaces: ["fingerprint"],
+  });
+  const second = await createImage(retagged);
+  await deleteImage(first.id, first.outs);
+  assert.equal(here.images.size, 2, "the laptop is not asked");
+
+  // Back on the laptop: what was replaced meanwhile is kept there as if it had been replaced there.
+  startRun(laptop, app, { version: "2", moved: true });
+  const changed = { ...retagged, fingerprint: makeInputs(app, "2").fingerprint };
+  await diffImage(second.id, second.outs, changed);
+  const third = await createImage(changed);
+  await deleteImage(second.id, second.outs);
+  assert.match(describeClaims(here), /^k1-31\S+-keep k1-32\S+-live$/);
+  assert.deepEqual(
+    third.outs.__kiln.built.elsewhere?.map(({ engineId, id }) => [engineId, id]),
+    [["RUNNER", second.id]],
+  );
+  await destroy(laptop, app, third);
+  assert.deepEqual(describeWorld(here), empty);
+  assert.equal(there.images.size, 2, "told, not touched");
+  startRun(runner, app);
+  await deleteImage(third.id, third.outs);
+  assert.deepEqual(describeWorld(there), empty, "a destroy there, if it comes to that");
+});
+
+function describeClaims(world: FakeWorld): string {
+  const names = [...world.images.values()].flatMap((image) => [...image.names]);
+  const claims = names.filter((name) => name.startsWith("kiln.local/p/"));
+  return claims
+    .map((name) => name.split(":")[1])
+    .sort()
+    .join(" ");
+}

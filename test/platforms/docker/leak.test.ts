@@ -7,8 +7,9 @@ import { withContext } from "../../../src/core/context";
 import { CancelledError } from "../../../src/core/errors";
 import { BuildLog } from "../../../src/core/log";
 import { createRedactor } from "../../../src/core/redact";
-import { DockerBuilder, nameContainer } from "../../../src/platforms/docker/builder";
+import { DockerBuilder } from "../../../src/platforms/docker/builder";
 import type { DockerDriver } from "../../../src/platforms/docker/driver";
+import { nameContainer } from "../../../src/platforms/docker/machine";
 import { DockerSite } from "../../../src/platforms/docker/site";
 import { definition as fileDefinition } from "../../../src/provisioners/file";
 import { definition as shellDefinition } from "../../../src/provisioners/shell";
@@ -41,13 +42,19 @@ async function buildOnce(
   signal: AbortSignal,
 ): Promise<{ isBuilt: boolean; warnings: string[] }> {
   const warnings: string[] = [];
-  const watcher = { update: () => undefined, warn: (text: string) => void warnings.push(text) };
+  const watcher = {
+    update: () => undefined,
+    tell: () => undefined,
+    warn: (text: string) => void warnings.push(text),
+  };
   const log = new BuildLog(path.join(home, "logs"), "build", createRedactor([]), watcher);
   const builder = new DockerBuilder({
     driver,
     options: { image: "tiny" },
     repository: "kiln.local/p/s/h",
     tag: "t",
+    owner: "p/s/0123456789abcdef",
+    id: "1-0000",
   });
   const steps = [
     fileDefinition.create({ content: "x", destination: "/srv/deep/x" }, undefined),

@@ -3,7 +3,6 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { PassThrough } from "node:stream";
-import { after, mock } from "node:test";
 import { writeJournal, type JournalEntry } from "../../../src/core/journal";
 import type { DockerDriver } from "../../../src/platforms/docker/driver";
 import { platform } from "../../../src/platforms/docker/platform";
@@ -16,15 +15,21 @@ import type { Inputs, State } from "../../../src/provider/state";
 import { FakeDockerDriver } from "./fake-driver";
 import type { FakeWorld } from "./fake-world";
 
+/** Where writing to the disk, which the journal insists on, costs nothing. */
+const MEMORY_FOLDER = "/dev/shm";
+
 /** A folder for all that the provider writes. */
-export const home = fs.mkdtempSync(path.join(os.tmpdir(), "kiln-run-"));
+export const home = fs.mkdtempSync(
+  path.join(fs.existsSync(MEMORY_FOLDER) ? MEMORY_FOLDER : os.tmpdir(), "kiln-run-"),
+);
 const journalFolder = path.join(home, "state", "journal");
 process.env["PULUMI_KILN_HOME"] = home;
 process.env["TMPDIR"] = home;
 // The provider takes the end of its input for the death of Pulumi's engine.
 Object.defineProperty(process, "stdin", { value: new PassThrough() });
 fs.mkdirSync(journalFolder, { recursive: true });
-after(() => fs.rmSync(home, { recursive: true, force: true }));
+// Not a hook of the test runner, whose tracking of promises would slow thousands of histories.
+process.on("exit", () => fs.rmSync(home, { recursive: true, force: true }));
 
 /** What Pulumi keeps of one image. */
 export interface Made {
@@ -37,6 +42,8 @@ export interface Resource {
   stack: string;
   name: string;
   lineage: string;
+  /** A stage after each step; without, none. */
+  isStaged?: boolean;
 }
 
 export function makeWorld(): FakeWorld {
@@ -58,13 +65,15 @@ function urnOf({ stack, name }: Resource): string {
 }
 
 /** What `check` makes of a program in which only the version changes: each has a tag of its own, and all share one. */
-export function makeInputs(resource: Resource, version: string): Inputs {
+export function makeInputs(resource: Resource, version: string, keep = 1): Inputs {
   return {
+    keep,
     image: "tiny",
     provisioners: [
-      { type: "file", content: version, destination: "/srv/version" },
       { type: "shell", inline: ["true"] },
-    ],
+      { type: "file", content: version, destination: "/srv/version" },
+    ].map((unit) => ({ ...unit, ...(resource.isStaged ? { cache: true } : {}) })),
+    cache: resource.isStaged ?? false,
     postProcessors: [
       { type: "docker-tag", repository: `${resource.stack}-${resource.name}`, tags: [version, "latest"] },
     ],
@@ -83,18 +92,22 @@ export function makeInputs(resource: Resource, version: string): Inputs {
   };
 }
 
+/** What a new process does not know. */
+const FORGOTTEN = { superseded: undefined, current: undefined, owner: undefined, hasState: undefined };
+
 /** A run of the engine with this driver, in a process that remembers nothing; `version` is declared, unless the run destroys. */
 export function startRun(
   driver: DockerDriver,
   resource: Resource,
-  declared?: { version: string; moved: boolean },
+  declared?: { version: string; moved: boolean; keep?: number },
 ): void {
-  mock.restoreAll();
-  mock.method(platform, "connect", () => Promise.resolve(new DockerSite(driver, [])));
+  platform.connect = () => Promise.resolve(new DockerSite(driver, []));
   const tags = declared ? [declared.version, "latest"] : [];
   Object.assign(recall(urnOf(resource)), {
     checked: declared !== undefined,
     moved: declared?.moved ?? true,
+    keep: declared && (declared.keep ?? 1),
+    ...FORGOTTEN,
     planned: tags.map((tag) => `docker-tag:${resource.stack}-${resource.name}:${tag}`),
   });
 }
@@ -105,10 +118,11 @@ export async function create(
   resource: Resource,
   version: string,
   moved = true,
+  keep = 1,
 ): Promise<Made | undefined> {
-  startRun(driver, resource, { version, moved });
+  startRun(driver, resource, { version, moved, keep });
   try {
-    return await createImage(makeInputs(resource, version));
+    return await createImage(makeInputs(resource, version, keep));
   } catch (error) {
     return error instanceof IncompleteError ? { id: error.id, outs: error.properties } : undefined;
   }
@@ -131,7 +145,10 @@ export function readJournal(): JournalEntry[] {
     .map((name) => JSON.parse(fs.readFileSync(path.join(journalFolder, name), "utf8")) as JournalEntry);
 }
 
-/** As if the processes that made them had ended. */
+/** As if the processes that made them had ended: what they were building, nobody waits for. */
 export function endOwners(): void {
+  const places = path.join(home, "cache", "stages");
+  for (const place of fs.existsSync(places) ? fs.readdirSync(places) : [])
+    fs.rmSync(path.join(places, place, "locks"), { recursive: true, force: true });
   for (const entry of readJournal()) writeJournal({ ...entry, owner: { ...entry.owner, startedAt: "" } });
 }

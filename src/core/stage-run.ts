@@ -1,0 +1,229 @@
+/** Runs the steps of a build that can start from a stage, and saves those that are worth it. */
+import type { BuildContext } from "./context";
+import { formatDuration } from "./duration";
+import { describeError } from "./errors";
+import { canonicalize } from "./fingerprint";
+import type { Json, StageKeeper } from "./model";
+import { createSecretPattern } from "./redact";
+import { throwIfAborted } from "./retry";
+import type { StageMemory } from "./stage-memory";
+import { describeReuse, recordBuild, type StageRecord } from "./stage-reason";
+import {
+  computeStageKeys,
+  estimateCost,
+  findLongestPrefix,
+  judgeStep,
+  listUsable,
+  type StageStep,
+  type StageTrail,
+  type Verdict,
+} from "./stages";
+
+export interface StagedStep extends StageStep {
+  /** Its identity as its sources are now: what they hold must not have changed between the key and the upload. */
+  readIdentity(): Promise<Json>;
+}
+
+export interface StageSettings {
+  memory: StageMemory;
+  /** Whose record to compare with. */
+  owner: string;
+  /** The user asked for a rebuild: stages are made, none is used. */
+  isRebuild: boolean;
+  triggers?: Record<string, string>;
+}
+
+interface Run {
+  context: BuildContext;
+  keeper: StageKeeper;
+  settings: StageSettings;
+  steps: readonly { stage: StagedStep; run: () => Promise<void> }[];
+  keys: readonly string[];
+  usable: readonly boolean[];
+  record: StageRecord;
+}
+
+export async function runStaged(
+  context: BuildContext,
+  keeper: StageKeeper,
+  settings: StageSettings,
+  steps: Run["steps"],
+): Promise<void> {
+  const machine = { ...keeper.machine, triggers: settings.triggers };
+  const stages = steps.map(({ stage }) => stage);
+  const keys = computeStageKeys(machine, stages);
+  const record = recordBuild(machine, stages);
+  const run: Run = { context, keeper, settings, steps, keys, usable: listUsable(stages), record };
+  const before = settings.memory.readRecord(settings.owner);
+  try {
+    const done = settings.isRebuild ? 0 : await findStart(run);
+    tellReuse(run, done, before);
+    await runSteps(run, await openMachine(run, done, 0));
+  } finally {
+    keepReasons(run.record, before);
+    settings.memory.writeRecord(settings.owner, run.record);
+  }
+}
+
+async function findStart({ keeper, settings, keys, usable }: Run): Promise<number> {
+  const startedAt = performance.now();
+  const held = await keeper.findStages(keys);
+  settings.memory.learn({ askMs: performance.now() - startedAt });
+  return findLongestPrefix(keys, usable, held);
+}
+
+function tellReuse(run: Run, done: number, before: StageRecord | undefined): void {
+  if (run.settings.isRebuild) return run.context.log.tell("no step reused: a rebuild was asked for");
+  const text = describeReuse(done, run.record, before);
+  if (text !== undefined) run.context.log.tell(text);
+}
+
+/** A step that did not run has no news of why it was not saved. */
+function keepReasons(record: StageRecord, before: StageRecord | undefined): void {
+  record.steps.forEach((step, index) => {
+    const old = before?.steps[index];
+    if (step.unsaved === undefined && old?.unsaved !== undefined && isSame(old.parts, step.parts))
+      step.unsaved = old.unsaved;
+  });
+}
+
+function isSame(one: Record<string, string>, other: Record<string, string>): boolean {
+  return canonicalize(one) === canonicalize(other);
+}
+
+/** Goes from `before` steps done to `done`, where that stage is still there; how many are done then. */
+async function openMachine(
+  { context, keeper, settings, keys }: Run,
+  done: number,
+  before: number,
+): Promise<number> {
+  if (done === 0) {
+    await keeper.openMachine(undefined, { isSaved: true });
+    return 0;
+  }
+  const used = keys.slice(1, done + 1);
+  const startedAt = performance.now();
+  try {
+    await keeper.openMachine(keys[done], { isSaved: done < keys.length - 1 });
+    await keeper.claimStages(used);
+  } catch (error) {
+    throwIfAborted(context.signal);
+    context.log.warn(`the stage cannot be used, so all steps run: ${describeError(error)}`);
+    await keeper.openMachine(undefined, { isSaved: true });
+    context.skipSteps(-before);
+    return 0;
+  }
+  settings.memory.learn({ restoreMs: performance.now() - startedAt });
+  settings.memory.touch(used);
+  context.skipSteps(done - before);
+  return done;
+}
+
+async function runSteps(run: Run, start: number): Promise<void> {
+  const { context, settings, keys, usable } = run;
+  let trail: StageTrail = followTrail(run, {}, 0, start);
+  for (let done = start; done < run.steps.length;) {
+    const isShared = usable[done + 1] && trail.ended === undefined && !settings.isRebuild;
+    const lock = isShared ? await settings.memory.lock(keys[done + 1] ?? "", context.signal) : undefined;
+    try {
+      const further = lock?.waited ? await findFurther(run, done) : done;
+      if (further > done) {
+        context.log.tell(`up to step ${further}, another build has made it meanwhile`);
+        done = await openMachine(run, further, done);
+        trail = followTrail(run, {}, 0, done);
+      } else trail = await runStep(run, done++, trail);
+    } finally {
+      lock?.release();
+    }
+  }
+}
+
+function followTrail({ steps }: Run, trail: StageTrail, from: number, to: number): StageTrail {
+  return steps.slice(from, to).reduce((before, { stage }) => judgeStep(before, stage).trail, trail);
+}
+
+async function findFurther({ keeper, keys, usable }: Run, done: number): Promise<number> {
+  return Math.max(done, findLongestPrefix(keys, usable, await keeper.findStages(keys)));
+}
+
+async function runStep(run: Run, index: number, trail: StageTrail): Promise<StageTrail> {
+  const { context, steps, record } = run;
+  const step = steps[index];
+  if (!step) return trail;
+  const startedAt = performance.now();
+  await step.run();
+  const stepMs = performance.now() - startedAt;
+  const { trail: next, verdict } = judgeStep(trail, step.stage);
+  const outcome = await trySave(run, index, stepMs, verdict);
+  if (outcome === undefined) return next;
+  const { unsaved, isEnd, keepsSecret } = outcome;
+  const noted = record.steps[index];
+  if (noted) noted.unsaved = unsaved;
+  if (trail.ended === undefined) context.log.info(`no stage: ${unsaved}`);
+  if (isEnd) return { ...next, ended: unsaved };
+  return keepsSecret ? trail : next;
+}
+
+/** Why there is no stage after a step. */
+interface Unsaved {
+  unsaved: string;
+  /** Nor after any that follows. */
+  isEnd?: boolean;
+  keepsSecret?: boolean;
+}
+
+/** Undefined when a stage was saved. What costs least is asked first. */
+async function trySave(
+  run: Run,
+  index: number,
+  stepMs: number,
+  verdict: Verdict,
+): Promise<Unsaved | undefined> {
+  const { keeper, settings, steps } = run;
+  const step = steps[index]?.stage;
+  if (!step) return undefined;
+  if (typeof verdict === "object") return { unsaved: verdict.why };
+  const isTooCheap = (sizeBytes: number): boolean =>
+    step.cache !== true && stepMs <= (estimateCost(settings.memory.readCosts(), sizeBytes) ?? 0);
+  const tooCheap = {
+    unsaved: `"${step.title}" took ${formatDuration(stepMs)}, which is less than a stage costs`,
+  };
+  if (isTooCheap(0)) return tooCheap;
+  const startedAt = performance.now();
+  const [obstacle, sizeBytes] = await Promise.all([keeper.findObstacle(), keeper.measureBytes()]);
+  if (obstacle !== undefined) return { unsaved: `after "${step.title}" ${obstacle}`, isEnd: true };
+  if (canonicalize(await step.readIdentity()) !== canonicalize(step.identity))
+    return { unsaved: `the sources of "${step.title}" changed while it ran`, isEnd: true };
+  if (isTooCheap(sizeBytes)) return tooCheap;
+  if (verdict === "searched" && (await holdsSecret(run)))
+    return { unsaved: "the machine still holds a secret's value", keepsSecret: true };
+  return save(run, index, { startedAt, sizeBytes });
+}
+
+/** The values are all of the resource's: which of them a step passed on, nobody tells. */
+async function holdsSecret({ context, keeper }: Run): Promise<boolean> {
+  const pattern = createSecretPattern(Object.values(context.secrets));
+  return pattern === undefined || (await keeper.containsText(pattern));
+}
+
+/** A cache that cannot be written is no reason for a build to fail. */
+async function save(
+  { context, keeper, settings, keys, steps }: Run,
+  index: number,
+  { startedAt, sizeBytes }: { startedAt: number; sizeBytes: number },
+): Promise<Unsaved | undefined> {
+  const key = keys[index + 1] ?? "";
+  try {
+    await keeper.saveStage(key);
+  } catch (error) {
+    throwIfAborted(context.signal);
+    context.log.warn(`a stage could not be saved; the build goes on without: ${describeError(error)}`);
+    return { unsaved: "it could not be saved", isEnd: true };
+  }
+  const saveMs = performance.now() - startedAt;
+  settings.memory.learn({ saveMs, sizeBytes });
+  settings.memory.touch([key]);
+  context.log.info(`saved as stage ${key} (${formatDuration(saveMs)})`);
+  await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });
+  return undefined;
+}

@@ -1,0 +1,146 @@
+/** Builds with a stage after each step, cut at every call: what is left is whole, is used, and goes with its resource. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate } from "node:timers/promises";
+import { dieAt, failAt } from "./faults";
+import { FakeDockerDriver } from "./fake-driver";
+import type { FakeWorld } from "./fake-world";
+import {
+  create,
+  deleteReplaced,
+  describeWorld,
+  destroy,
+  endOwners,
+  makeWorld,
+  type Made,
+  type Resource,
+} from "./provider-run";
+
+const app: Resource = { stack: "s", name: "staged", lineage: "0000", isStaged: true };
+const twin: Resource = { ...app, name: "twin" };
+const MORE_CALLS_THAN_ANY_BUILD = 200;
+
+function listStageTags(world: FakeWorld): string[] {
+  return [...world.images.values()].flatMap(({ names }) =>
+    [...names].filter((name) => name.startsWith("kiln.local/stage/")),
+  );
+}
+
+/** As many commands ran in the containers of this driver. */
+function countCommands(driver: FakeDockerDriver): () => number {
+  let count = 0;
+  driver.program = (_container, { argv }) => {
+    if (argv[2]?.includes("/tmp/script_")) count++;
+    return undefined;
+  };
+  return () => count;
+}
+
+async function mustCreate(world: FakeWorld, resource: Resource, version: string): Promise<Made> {
+  const made = await create(new FakeDockerDriver(world), resource, version);
+  assert.ok(made);
+  const image = world.lookUp(made.outs.artifactId);
+  assert.equal(image?.files.get("/srv/version")?.toString(), version);
+  assert.equal(world.containers.size, 0);
+  return made;
+}
+
+test("a second version runs only the step that changed, shares the layers of the others, and the last one takes all along", async () => {
+  const world = makeWorld();
+  const before = describeWorld(world);
+  const driver = new FakeDockerDriver(world);
+  const commands = countCommands(driver);
+  const first = await create(driver, app, "1");
+  assert.ok(first);
+  assert.equal(commands(), 1);
+  assert.equal(listStageTags(world).length, 2);
+  const second = await create(driver, app, "2");
+  assert.ok(second);
+  assert.equal(commands(), 1, "the first step is reused");
+  await deleteReplaced(first);
+  await destroy(driver, app, second);
+  assert.deepEqual(describeWorld(world), before);
+});
+
+test("a rebuild that was asked for runs all steps, and later builds start from what it made", async () => {
+  const world = makeWorld();
+  const driver = new FakeDockerDriver(world);
+  const commands = countCommands(driver);
+  const first = await create(driver, app, "1");
+  assert.ok(first);
+  const again = await create(driver, app, "1", false);
+  assert.ok(again);
+  assert.equal(commands(), 2);
+  await deleteReplaced(first);
+  await create(driver, app, "2");
+  assert.equal(commands(), 2);
+  const tags = listStageTags(world);
+  const keys = new Set(tags.map((tag) => tag.split(":")[0]));
+  assert.equal(keys.size, 3);
+  assert.equal(new Set(tags.map((tag) => world.lookUp(tag)?.id)).size, 3, "what was hidden is gone");
+});
+
+test("two resources share stages, and each takes only its own marks along", async () => {
+  const world = makeWorld();
+  const before = describeWorld(world);
+  const one = await mustCreate(world, app, "1");
+  const other = await mustCreate(world, twin, "2");
+  assert.equal(listStageTags(world).length, 4, "three stages, one of them with two marks");
+  await destroy(new FakeDockerDriver(world), app, one);
+  assert.equal(listStageTags(world).length, 2);
+  await destroy(new FakeDockerDriver(world), twin, other);
+  assert.deepEqual(describeWorld(world), before);
+});
+
+/** The next run succeeds whatever is left, and a destroy after it leaves nothing. */
+async function recover(world: FakeWorld, version: string, before: unknown, where: string): Promise<void> {
+  endOwners();
+  const made = await mustCreate(world, app, version);
+  await destroy(new FakeDockerDriver(world), app, made);
+  assert.deepEqual(describeWorld(world), before, where);
+}
+
+for (const isDone of [false, true]) {
+  const moment = isDone ? "after the engine has done it" : "before the engine has done it";
+
+  test(`a staged create whose n-th call fails ${moment} leaves only what the next one uses or removes`, async () => {
+    for (let n = 1, isReached = true; isReached; n++) {
+      assert.ok(n < MORE_CALLS_THAN_ANY_BUILD);
+      const world = makeWorld();
+      const before = describeWorld(world);
+      const fault = failAt(new FakeDockerDriver(world), n, isDone);
+      const made = await create(fault.driver, app, "1");
+      assert.equal(world.containers.size, 0, `call ${n}`);
+      endOwners();
+      if (made) {
+        await destroy(new FakeDockerDriver(world), app, made);
+        assert.deepEqual(describeWorld(world), before, `call ${n}`);
+      } else await recover(world, n % 2 === 0 ? "1" : "2", before, `call ${n}`);
+      isReached = fault.isReached;
+    }
+  });
+
+  test(`what a process leaves that dies at the n-th call of a staged create, ${moment}, is used or removed`, async () => {
+    for (let n = 1, isOver = false; !isOver; n++) {
+      assert.ok(n < MORE_CALLS_THAN_ANY_BUILD);
+      const world = makeWorld();
+      const before = describeWorld(world);
+      const death = dieAt(new FakeDockerDriver(world), n, isDone);
+      const dying = create(death.driver, app, "1");
+      const made = await Promise.race([dying, death.happened.then(() => passTurns(50))]);
+      try {
+        if (made) await destroy(new FakeDockerDriver(world), app, made);
+        else await recover(world, n % 2 === 0 ? "1" : "2", before, `call ${n}`);
+      } finally {
+        death.release();
+        await dying;
+      }
+      isOver = made !== undefined;
+    }
+  });
+}
+
+async function passTurns(count: number): Promise<undefined> {
+  for (let turn = 0; turn < count; turn++) await setImmediate();
+  return undefined;
+}
