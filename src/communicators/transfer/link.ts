@@ -1,0 +1,72 @@
+import { createGzip } from "node:zlib";
+import { pipeline, Readable } from "node:stream";
+import type { Machine } from "./machine";
+
+/** Half of what one core compresses at the fastest level: below that, a compressed stream is through sooner. */
+const SLOW_LINK_RATE = 20 * 1024 * 1024;
+/** The other side takes this much before it holds us back, so a rate is known only after. */
+const UNSEEN_BYTES = 4 * 1024 * 1024;
+const SEEN_MS = 500;
+/** To begin again costs two round trips, and reading what has arrived. */
+const WORTH_CHANGING_BYTES = 16 * 1024 * 1024;
+const PROGRESS_MS = 200;
+
+/** Thrown to end a try whose stream should have been compressed. */
+export class SlowLinkError extends Error {
+  constructor() {
+    super("the link is slower than the compressor");
+    this.name = "SlowLinkError";
+  }
+}
+
+/** Compressed, if the link is known to be slower than the compressor. */
+export function chooseForm(linkRate: number | undefined, totalBytes: number): "tar" | "gzip" {
+  return linkRate !== undefined && linkRate < SLOW_LINK_RATE && totalBytes > UNSEEN_BYTES ? "gzip" : "tar";
+}
+
+export function compress(chunks: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
+  // Whoever stops reading ends the source too; whoever goes on reading gets its error.
+  return pipeline(
+    Readable.from(chunks, { objectMode: false }),
+    createGzip({ level: 1, chunkSize: 128 * 1024 }),
+    () => undefined,
+  );
+}
+
+/** Shows how far it is and how fast, and measures the link: each piece is taken only when the one before is on its way. */
+export async function* watchLink(
+  machine: Machine,
+  chunks: AsyncIterable<Buffer>,
+  { title, totalBytes, mayGiveUp }: { title: string; totalBytes: number; mayGiveUp: boolean },
+): AsyncGenerator<Buffer> {
+  const startedAt = performance.now();
+  let sent = 0;
+  let shownAt = startedAt;
+  for await (const chunk of chunks) {
+    yield chunk;
+    sent += chunk.length;
+    const now = performance.now();
+    const elapsedMs = now - startedAt;
+    if (sent > UNSEEN_BYTES && elapsedMs > SEEN_MS) {
+      const rate = ((sent - UNSEEN_BYTES / 2) / elapsedMs) * 1000;
+      if (mayGiveUp) {
+        machine.linkRate = rate;
+        if (rate < SLOW_LINK_RATE && totalBytes - sent > WORTH_CHANGING_BYTES) throw new SlowLinkError();
+      }
+    }
+    if (now - shownAt < PROGRESS_MS) continue;
+    shownAt = now;
+    machine.showProgress(
+      `${title}: ${formatBytes(sent)} of ${formatBytes(totalBytes)}, ${formatBytes((sent / elapsedMs) * 1000)}/s`,
+    );
+  }
+}
+
+/** For people: `1.5 MB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}

@@ -1,0 +1,189 @@
+import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { setImmediate } from "node:timers/promises";
+import type { LocalSource } from "../../core/model";
+import { listSource, type SourceEntry } from "../../core/source-tree";
+import { entryKind, walkSource } from "../../core/source-walk";
+import { quote } from "../ssh-command";
+
+/** Names that a list with one name per line cannot hold go by their number, and get their name at the end. */
+const ODD_NAME = /[\n\r\\]/;
+/** What the owner must be allowed until everything is in its place. */
+const STAGED_FILE_MODE = 0o600;
+const STAGED_FOLDER_MODE = 0o700;
+
+/** One entry of what is sent. */
+export interface PlannedEntry extends Pick<
+  SourceEntry,
+  "kind" | "mode" | "mtimeMs" | "sizeBytes" | "target"
+> {
+  /** Below the destination, as `./a/b`; a single file is `./file` until it gets its name. */
+  name: string;
+  /** SHA-256 in hex of a file's content; "" until it is read. */
+  hash: string;
+  /** Where it is unpacked, below the folder for what has arrived. */
+  staged: string;
+  isOdd: boolean;
+  /** A file on this machine; undefined if `content` is all there is. */
+  file?: string;
+  content?: Buffer;
+}
+
+/** What is sent, in the order in which it is. */
+export interface Plan {
+  isFolder: boolean;
+  entries: readonly PlannedEntry[];
+  files: readonly PlannedEntry[];
+  sizeBytes: number;
+  /** How people know it. */
+  title: string;
+}
+
+/** Up to here it is quicker to read the files on the spot, as they are sent, than to have threads hash them first. */
+const SMALL_SOURCE_BYTES = 64 * 1024 * 1024;
+const HASH_SLICE_MS = 20;
+
+/** Lists a source. The hashes of a small one are left open: whoever reads the files finds them out, or `hashPlan` does. */
+export async function planUpload(local: LocalSource, cwd: string, signal: AbortSignal): Promise<Plan> {
+  if ("content" in local) {
+    const { content, mode } = local;
+    const hash = createHash("sha256").update(content).digest("hex");
+    const entry = {
+      path: "",
+      kind: "file",
+      mode,
+      mtimeMs: Date.now(),
+      sizeBytes: content.length,
+      hash,
+    } as const;
+    return makePlan("a text", false, [{ ...nameEntry(entry, ""), content }]);
+  }
+  const root = fs.realpathSync(path.resolve(cwd, local.path));
+  const listed = surveySource(root, local.ignore ?? []) ?? (await listSource(local, { cwd, signal }));
+  const isFolder = listed[0]?.kind === "directory";
+  let odd = 0;
+  const entries = (isFolder ? listed.slice(1) : listed).map((entry) => {
+    const named = nameEntry(entry, root);
+    return named.isOdd ? { ...named, staged: `odd/${odd++}` } : named;
+  });
+  return makePlan(local.path, isFolder, entries);
+}
+
+type ListedEntry = Pick<SourceEntry, "path" | "kind" | "mode" | "mtimeMs" | "sizeBytes" | "hash" | "target">;
+
+function nameEntry(entry: ListedEntry, root: string): PlannedEntry {
+  const name = `./${entry.path || "file"}`;
+  return {
+    ...entry,
+    name,
+    isOdd: ODD_NAME.test(name),
+    staged: `new/${name.slice(2)}`,
+    file: entry.path === "" ? root : `${root}/${entry.path}`,
+  };
+}
+
+/** All entries of a small source without hashes; undefined if it is not small, or has problems that `listSource` can name. */
+function surveySource(root: string, ignore: readonly string[]): ListedEntry[] | undefined {
+  const { batches, problems } = walkSource(root, ignore);
+  if (problems.length > 0) return undefined;
+  const entries: ListedEntry[] = [];
+  let sizeBytes = 0;
+  for (const { paths, kinds } of batches) {
+    for (const [at, inner] of paths.entries()) {
+      const file = inner === "" ? root : `${root}/${inner}`;
+      const stats = fs.lstatSync(file, { throwIfNoEntry: false });
+      const kind =
+        kinds[at] === entryKind.directory
+          ? "directory"
+          : kinds[at] === entryKind.symlink
+            ? "symlink"
+            : "file";
+      if (!stats || (kind === "file" && (sizeBytes += stats.size) > SMALL_SOURCE_BYTES)) return undefined;
+      const target = kind === "symlink" ? fs.readlinkSync(file) : undefined;
+      const { mtimeMs } = stats;
+      entries.push({
+        path: inner,
+        kind,
+        mode: stats.mode & 0o7777,
+        mtimeMs,
+        sizeBytes: kind === "file" ? stats.size : 0,
+        hash: "",
+        target,
+      });
+    }
+  }
+  return entries;
+}
+
+/** Finds out the hashes that are still open. */
+export async function hashPlan({ files }: Plan): Promise<void> {
+  let sliceEnd = performance.now() + HASH_SLICE_MS;
+  for (const entry of files) {
+    if (entry.hash !== "") continue;
+    entry.hash = createHash("sha256")
+      .update(fs.readFileSync(entry.file as string))
+      .digest("hex");
+    if (performance.now() < sliceEnd) continue;
+    await setImmediate(); // the connection wants to be served meanwhile
+    sliceEnd = performance.now() + HASH_SLICE_MS;
+  }
+}
+
+function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Plan {
+  const files = entries.filter(({ kind }) => kind === "file");
+  return {
+    title,
+    isFolder,
+    entries,
+    files,
+    sizeBytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+  };
+}
+
+/** Lines for `sha256sum -c`, run in the folder where the ordinary entries are. */
+export function formatManifest(files: readonly PlannedEntry[]): string {
+  return files.map(({ hash, isOdd, staged, name }) => `${hash}  ${isOdd ? `../${staged}` : name}\n`).join("");
+}
+
+/** Files of ordinary names by mode: what is there already gets its mode all the same. */
+export function groupByMode(files: readonly PlannedEntry[]): PlannedEntry[] {
+  return files.filter(({ isOdd }) => !isOdd).sort((a, b) => a.mode - b.mode);
+}
+
+/** `mode:count` for each run of a mode. */
+export function formatModes(sorted: readonly PlannedEntry[]): string {
+  const counts = new Map<string, number>();
+  for (const { mode } of sorted) counts.set(formatMode(mode), (counts.get(formatMode(mode)) ?? 0) + 1);
+  return [...counts].map(([mode, count]) => `${mode}:${count}`).join(" ");
+}
+
+/** The mode under which an entry is unpacked. */
+export function stagedMode({ kind, mode }: PlannedEntry): number {
+  return mode | (kind === "directory" ? STAGED_FOLDER_MODE : STAGED_FILE_MODE);
+}
+
+/**
+ * Shell commands for what lists of names cannot say: entries with odd names, and modes under which nothing could have
+ * been unpacked. Run where the entries' names begin; `$ODD` is the folder with the numbered ones.
+ */
+export function formatLastCommands(plan: Plan): string {
+  const lines = [];
+  for (const { isOdd, kind, name, staged, mode } of plan.entries) {
+    if (!isOdd) continue;
+    const from = `"$ODD/${staged.slice("odd/".length)}"`;
+    const to = quote(name);
+    if (kind === "directory") lines.push(`mkdir -p -m ${formatMode(mode | STAGED_FOLDER_MODE)} ${to}`);
+    else lines.push(`[ ! -d ${to} ] || [ -L ${to} ]`, `mv -f ${from} ${to}`);
+  }
+  // From the end: a folder loses its permissions after what is in it.
+  for (const entry of [...plan.entries].reverse()) {
+    if (entry.kind !== "symlink" && stagedMode(entry) !== entry.mode)
+      lines.push(`chmod ${formatMode(entry.mode)} ${quote(entry.name)}`);
+  }
+  return lines.length === 0 ? "" : `set -e\n${lines.join("\n")}\n`;
+}
+
+export function formatMode(mode: number): string {
+  return mode.toString(8).padStart(4, "0");
+}

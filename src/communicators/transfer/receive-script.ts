@@ -1,0 +1,171 @@
+/**
+ * Runs on the machine that files are sent to, in any POSIX shell. It reads from its input: a line of variables, to which
+ * it answers whether something is there; another line of them; with ASK so many bytes of a list of what is to come, to
+ * which it answers what of it is lacking; a line with the form of what follows ("tar" or "gzip"); an archive. Everything is unpacked into STAGE, verified there, and only then put in place. On a
+ * failure STAGE stays: the next try goes on from there, or it is removed by whoever gives up.
+ *
+ * NONCE marks its answers, since a shell's own profile may print too. DEST ends as DIR, in which STAGE is, and NAME.
+ */
+export const RECEIVE_SCRIPT = `
+export LC_ALL=C
+say() { printf 'kiln-%s %s\\n' "$NONCE" "$*"; }
+fail() { say "failed $*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+have tar || { say "lacks tar"; exit 1; }
+digest() {
+  case $HASH in
+  openssl) sum=$(openssl dgst -sha256 -r) ;;
+  sha256) sum=$(sha256) ;;
+  shasum) sum=$(shasum -a 256) ;;
+  *) sum=$(sha256sum) ;;
+  esac
+  printf '%s' "\${sum%% *}"
+}
+# The names of a list whose content is not as listed go to $2, those whose content is to $3.
+compare() {
+  : >"$2"; : >"$3"
+  case $HASH in
+  openssl)
+    sort "$1" >"$STAGE_PATH/wanted"
+    cut -c67- "$1" | tr '\\n' '\\0' | xargs -0 openssl dgst -sha256 -r 2>/dev/null | sed 's/ \\*/  /' | sort >"$STAGE_PATH/report"
+    comm -13 "$STAGE_PATH/report" "$STAGE_PATH/wanted" | cut -c67- >"$2"
+    comm -12 "$STAGE_PATH/report" "$STAGE_PATH/wanted" | cut -c67- >"$3" ;;
+  sha256)
+    while IFS= read -r line; do
+      name=\${line#*  }
+      if [ -f "$name" ] && [ "$(digest <"$name")" = "\${line%%  *}" ]
+      then printf '%s\\n' "$name" >>"$3"; else printf '%s\\n' "$name" >>"$2"; fi
+    done <"$1" ;;
+  *)
+    if [ $HASH = shasum ]; then shasum -a 256 -c "$1"; else sha256sum -c "$1"; fi >"$STAGE_PATH/report" 2>/dev/null
+    sed -n 's/: OK$//p' "$STAGE_PATH/report" >"$3"
+    sed -n '/: OK$/!s/: FAILED.*$//p' "$STAGE_PATH/report" >"$2" ;;
+  esac
+}
+count() { wc -l <"$1" | tr -d ' '; }
+IFS='
+'
+set -f
+if [ "$KIND" = folder ] && [ -d "$DEST" ]; then
+  cd "$DEST" || fail "cannot enter $DEST"
+  MERGE=1
+else
+  if [ "$KIND" = folder ] && { [ -e "$DEST" ] || [ -L "$DEST" ]; }; then fail "it is there, and no folder"; fi
+  mkdir -p "$DIR" && cd "$DIR" || fail "cannot make or enter the folder $DIR"
+  [ "$KIND" = folder ] || [ ! -d "./$NAME" ] || fail "it is a folder. Let the destination end in /"
+  MERGE=
+fi
+FOUND=new
+if [ -n "$MERGE" ]; then [ -z "$(ls -A | head -n 1)" ] || FOUND=there
+elif [ "$KIND" = file ] && [ -e "./$NAME" ]; then FOUND=there; fi
+STAGE_PATH=$(pwd -P; printf .); STAGE_PATH=\${STAGE_PATH%??}/$STAGE
+if [ -z "$RESUME" ] || [ ! -d "$STAGE" ]; then
+  rm -rf "./$STAGE" && mkdir -m 700 "./$STAGE" && mkdir -m 755 "./$STAGE/new" && mkdir "./$STAGE/odd" || fail "cannot write there"
+fi
+echo "$NONCE" >"$STAGE/owner" || fail "cannot write there"
+have gzip && say "can gzip"
+say "$FOUND"
+
+NL='
+'; IFS= read -r LINE || fail "nothing came"
+eval "$LINE"
+if [ -n "$LARGE" ] && have openssl; then HASH="openssl"
+elif have sha256sum; then HASH="sha256sum"
+elif have shasum; then HASH="shasum"
+elif have openssl; then HASH="openssl"
+elif have sha256; then HASH="sha256"
+else say "lacks sha256sum"; exit 1; fi
+
+if [ -n "$ASK" ]; then
+  head -c "$ASK" >"$STAGE/ask" || fail "cannot write there"
+  [ "$(wc -c <"$STAGE/ask" | tr -d ' ')" = "$ASK" ] || fail "the list did not arrive"
+  if [ -n "$RESUME" ]; then
+    cd "$STAGE/new"
+    compare ../ask ../differing ../same
+    sed "s/^/kiln-$NONCE staged /" ../same
+    for name in $(cat ../differing); do
+      if [ -f "$name" ] && [ ! -L "$name" ]; then say "part $(wc -c <"$name" | tr -d ' ') $(digest <"$name") $name"; fi
+    done
+    cd ../..
+  fi
+  if [ -n "$MERGE" ]; then
+    compare "$STAGE/ask" "$STAGE/differing" "$STAGE/same"
+    sed "s/^/kiln-$NONCE need /" "$STAGE/differing"
+    for name in $(cat "$STAGE/same"); do
+      if [ -L "$name" ] || [ ! -O "$name" ]; then say "need $name"; fi
+    done
+    say "compared $(count "$STAGE/differing") $(count "$STAGE/same")"
+  elif [ "$KIND" = file ] && [ -f "./$NAME" ] && [ ! -L "./$NAME" ] && [ -O "./$NAME" ] && [ "$(digest <"./$NAME")" = "$WANT" ]; then
+    chmod "$MODE" "./$NAME" && rm -rf "./$STAGE" || fail "cannot change its mode"
+    say "done"
+    exit 0
+  fi
+  say "ready"
+fi
+
+# A tar that could not write does not always say why.
+spoilt() { fail "tar ended with $1, with $(df -Pk . | sed -n '2s/.* \\([0-9][0-9]*\\) *[0-9]*% .*/\\1/p') kB free there"; }
+IFS= read -r FORM || fail "nothing came"
+case $FORM in
+tar) tar -xopf - -C "./$STAGE" || spoilt $? ;;
+gzip) gzip -dc | tar -xopf - -C "./$STAGE" || spoilt $? ;;
+*) fail "unknown form" ;;
+esac
+[ -f "$STAGE/end" ] || fail "the end did not arrive"
+
+cd "$STAGE/new" || fail "nothing arrived"
+[ ! -s ../before ] || sh ../before || fail "cannot join what came in parts"
+compare ../verify ../differing ../same
+[ ! -s ../differing ] && [ "$(count ../same)" = "$(count ../verify)" ] || {
+  sed "s/^/kiln-$NONCE damaged /" ../differing
+  fail "what arrived is not what was sent"
+}
+
+# After a cut that only our side saw, a later try may be at work here already.
+[ "$(cat ../owner)" = "$NONCE" ] || fail "another try took over"
+last() { [ ! -s "$1/after" ] || ODD="$1/odd" sh "$1/after" || fail "cannot put it in place"; }
+if [ "$KIND" = file ]; then
+  last ..
+  cd ../.. && mv -f "$STAGE/new/file" "./$NAME" || fail "cannot put it in place"
+elif [ -z "$MERGE" ]; then
+  last ..
+  cd ../.. && mv "$STAGE/new" "./$NAME" || fail "cannot put it in place"
+else
+  for name in $(find . -type d); do
+    [ ! -e "../../$name" ] && [ ! -L "../../$name" ] || [ -d "../../$name" ] || fail "$name is there, and no folder"
+  done
+  for name in $(find . ! -type d); do
+    [ ! -d "../../$name" ] || [ -L "../../$name" ] || fail "$name is there, and a folder"
+  done
+  for name in $(find . -type d); do
+    [ -d "$name" ] || continue
+    if [ ! -e "../../$name" ] && [ ! -L "../../$name" ]; then
+      mv "$name" "../../$name" || fail "cannot put it in place"
+      continue
+    fi
+    set +f; set --
+    for inner in "$name"/* "$name"/.[!.]* "$name"/..?*; do
+      if [ -L "$inner" ] || [ -e "$inner" ] && [ ! -d "$inner" ]; then set -- "$@" "$inner"; fi
+    done
+    set -f
+    [ $# = 0 ] || printf '%s\\0' "$@" | xargs -0 sh -c 'exec mv -f "$@" "$0"' "../../$name/" || fail "cannot put it in place"
+  done
+  cd ../..
+  if [ -n "$ASK" ]; then
+    from=1
+    IFS=' '
+    for run in $MODES; do
+      to=$((from + \${run#*:} - 1))
+      sed -n "$from,\${to}p" "$STAGE/ask" | cut -c67- | tr '\\n' '\\0' | xargs -0 chmod "\${run%%:*}" || fail "cannot change modes"
+      from=$((to + 1))
+    done
+  fi
+  last "./$STAGE"
+fi
+rm -rf "./$STAGE"
+say "done"
+`;
+
+/** Removes what an upload left that is given up. */
+export const CLEAN_SCRIPT = `rm -rf "$DEST/$STAGE" "$DIR/$STAGE"`;

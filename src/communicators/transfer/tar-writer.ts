@@ -1,0 +1,113 @@
+// A library's stream per entry costs as much as all the rest of the transfer of many small files; and it names what is
+// not ASCII by records that small machines do not know. These headers are the ones that every `tar` reads.
+
+const BLOCK_BYTES = 512;
+const NAME_BYTES = 100;
+const OCTAL_SIZE_LIMIT = 8 ** 11;
+
+export interface TarHeader {
+  name: string;
+  kind: "file" | "directory" | "symlink";
+  mode: number;
+  mtimeMs: number;
+  /** Of a file. */
+  sizeBytes?: number;
+  /** Of a symbolic link. */
+  target?: string;
+}
+
+const TYPES = { file: "0", symlink: "2", directory: "5" };
+/** The owner is whoever unpacks. */
+const OWNER = "0000000\x000000000\0";
+const MAGIC = "ustar  \0";
+
+/** How much `writeTarHeader` needs at most. */
+export function tarHeaderBytes({ name, target = "" }: TarHeader): number {
+  const long = [name, target].filter((text) => text.length * 3 > NAME_BYTES - 2);
+  return long.reduce((sum, text) => sum + 2 * BLOCK_BYTES + roundToBlock(text.length * 3 + 2), BLOCK_BYTES);
+}
+
+/** Writes the header of an entry, and returns where it ends; a file's content follows, up to a whole block. */
+export function writeTarHeader(chunk: Buffer, at: number, header: TarHeader): number {
+  const name = header.kind === "directory" ? `${header.name}/` : header.name;
+  const target = header.target ?? "";
+  let end = at;
+  if (Buffer.byteLength(target) > NAME_BYTES) end = writeLongName(chunk, end, "K", target);
+  if (Buffer.byteLength(name) > NAME_BYTES) end = writeLongName(chunk, end, "L", name);
+  const seconds = Math.max(0, Math.floor(header.mtimeMs / 1000));
+  return writeBlock(
+    chunk,
+    end,
+    name,
+    header.mode,
+    header.sizeBytes ?? 0,
+    seconds,
+    TYPES[header.kind],
+    target,
+  );
+}
+
+/** The header as a piece of its own. */
+export function formatTarHeader(header: TarHeader): Buffer {
+  const chunk = Buffer.allocUnsafe(tarHeaderBytes(header));
+  return chunk.subarray(0, writeTarHeader(chunk, 0, header));
+}
+
+export function roundToBlock(sizeBytes: number): number {
+  return Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
+}
+
+/** What fills the last block of a content. */
+export function padTar(sizeBytes: number): Buffer {
+  return Buffer.alloc(roundToBlock(sizeBytes) - sizeBytes);
+}
+
+/** What ends an archive. */
+export const TAR_END = Buffer.alloc(2 * BLOCK_BYTES);
+
+function writeLongName(chunk: Buffer, at: number, type: string, text: string): number {
+  const length = Buffer.byteLength(text) + 1;
+  const begin = writeBlock(chunk, at, "././@LongLink", 0o644, length, 0, type, "");
+  const end = begin + roundToBlock(length);
+  chunk.fill(0, begin, end);
+  chunk.write(text, begin);
+  return end;
+}
+
+function writeBlock(
+  chunk: Buffer,
+  at: number,
+  name: string,
+  mode: number,
+  sizeBytes: number,
+  mtimeSeconds: number,
+  type: string,
+  target: string,
+): number {
+  chunk.fill(0, at, at + BLOCK_BYTES);
+  const nameEnd = at + chunk.write(name, at, NAME_BYTES); // what is longer stands before this block
+  chunk.write(`${formatOctal(mode, 7)}${OWNER}`, at + 100, "latin1");
+  if (sizeBytes < OCTAL_SIZE_LIMIT) chunk.write(formatOctal(sizeBytes, 11), at + 124, "latin1");
+  else {
+    chunk[at + 124] = 0x80;
+    chunk.writeBigUInt64BE(BigInt(sizeBytes), at + 128);
+  }
+  chunk.write(`${formatOctal(mtimeSeconds, 11)}        ${type}`, at + 136, "latin1");
+  const targetEnd = at + 157 + chunk.write(target, at + 157, NAME_BYTES);
+  chunk.write(MAGIC, at + 257, "latin1");
+  // Everything else is 0, and adds nothing.
+  const sum =
+    sumBytes(chunk, at, nameEnd) + sumBytes(chunk, at + 100, targetEnd) + sumBytes(chunk, at + 257, at + 265);
+  chunk.write(`${sum.toString(8).padStart(6, "0")}\0 `, at + 148, "latin1");
+  return at + BLOCK_BYTES;
+}
+
+function sumBytes(chunk: Buffer, from: number, to: number): number {
+  let sum = 0;
+  for (let at = from; at < to; at++) sum += chunk[at] as number;
+  return sum;
+}
+
+function formatOctal(value: number, digits: number): string {
+  return `${value.toString(8).padStart(digits, "0")}\0`;
+}

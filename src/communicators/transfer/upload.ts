@@ -1,0 +1,202 @@
+import { randomBytes } from "node:crypto";
+import { ConnectionLostError, describeError, TimeoutError } from "../../core/errors";
+import type { LocalSource } from "../../core/model";
+import { listSource } from "../../core/source-tree";
+import { formatVariables, READ_VARIABLES } from "../ssh-command";
+import { ChangedFileError, streamArchive } from "./archive-stream";
+import { chooseItems, itemBytes } from "./choose-items";
+import { chooseForm, compress, SlowLinkError, watchLink } from "./link";
+import { MissingProgramError, type Machine } from "./machine";
+import { formatMode, formatModes, groupByMode, hashPlan, planUpload, type Plan } from "./plan";
+import { Reception, ReceptionError, type Answer } from "./reception";
+import { CLEAN_SCRIPT } from "./receive-script";
+import { uploadBySftp } from "./sftp-upload";
+
+/** What is smaller is sent again sooner than the machine is asked whether it has it. */
+const WORTH_ASKING_BYTES = 256 * 1024;
+const BYTES_PER_ENTRY = 600;
+/** From here on the faster of the machine's programs that hash is worth its slower start. */
+const LARGE_BYTES = 8 * 1024 * 1024;
+const MOST_TRIES = 6;
+const CLEAN_MS = 10_000;
+
+export interface UploadRequest {
+  local: LocalSource;
+  /** The path in the machine; a folder's ends in "/". */
+  remote: string;
+  /** The program's folder. */
+  cwd: string;
+  signal: AbortSignal;
+}
+
+/** Sends a file or a folder: verified on the other side, put in place as a whole, resumed if the connection breaks. */
+export async function upload(machine: Machine, request: UploadRequest): Promise<void> {
+  const { local, remote, cwd, signal } = request;
+  // A shell starts there while the source is read here.
+  const first = Reception.start(machine, signal);
+  first.catch(() => undefined); // it is awaited below, unless there is nothing to send
+  try {
+    const plan = await planUpload(local, cwd, signal);
+    await sendUntilDone(machine, plan, describeTarget(plan, remote), request, first);
+  } catch (error) {
+    await first.then(
+      (reception) => reception.giveUp(),
+      () => undefined,
+    );
+    if (error instanceof ConnectionLostError || signal.aborted) throw error;
+    const title = "content" in local ? "a text" : local.path;
+    const attempt = `Sending ${title} to ${remote} on ${machine.name}`;
+    throw new Error(`${attempt}: ${describeError(error)}${advise(error)}`, { cause: error });
+  }
+}
+
+/** Where to, as the script on the machine wants it. */
+export interface UploadTarget {
+  KIND: "folder" | "file";
+  DEST: string;
+  DIR: string;
+  NAME: string;
+  STAGE: string;
+}
+
+function describeTarget(plan: Plan, remote: string): UploadTarget {
+  const path = (remote.startsWith("/") ? remote : `./${remote}`).replace(/(?<=[^/])\/+$/, "");
+  const slash = path.lastIndexOf("/");
+  return {
+    KIND: plan.isFolder ? "folder" : "file",
+    DEST: path,
+    DIR: path.slice(0, slash) || "/",
+    NAME: path.slice(slash + 1),
+    STAGE: `.kiln-${randomBytes(8).toString("hex")}`,
+  };
+}
+
+async function sendUntilDone(
+  machine: Machine,
+  plan: Plan,
+  target: UploadTarget,
+  request: UploadRequest,
+  first: Promise<Reception>,
+): Promise<void> {
+  const { signal } = request;
+  let wasDamaged = false;
+  for (let tries = 1; ; tries++) {
+    try {
+      const reception = await (tries === 1 ? first : Reception.start(machine, signal));
+      await sendOnce(machine, reception, plan, target, tries > 1);
+      return;
+    } catch (error) {
+      if (signal.aborted) {
+        // A step that is tried again must find a clean machine; one that is cancelled has no machine any more.
+        if (signal.reason instanceof TimeoutError) await cleanUp(machine, target);
+        throw error;
+      }
+      if (error instanceof MissingProgramError) return uploadBySftp(machine, plan, target, error, signal);
+      if (error instanceof SlowLinkError) continue;
+      if (error instanceof ConnectionLostError && tries < MOST_TRIES) {
+        machine.showProgress(`${error.message}; going on from there`);
+        await machine.reconnect(signal);
+        continue;
+      }
+      if (error instanceof ReceptionError && error.damaged.length > 0 && !wasDamaged) {
+        wasDamaged = true;
+        await cleanUp(machine, target);
+        await requireUnchanged(plan, request);
+        continue;
+      }
+      if (!(error instanceof ConnectionLostError)) await cleanUp(machine, target);
+      throw error;
+    }
+  }
+}
+
+async function sendOnce(
+  machine: Machine,
+  reception: Reception,
+  plan: Plan,
+  target: UploadTarget,
+  resume: boolean,
+): Promise<void> {
+  try {
+    if (!(await reception.introduce({ ...target, RESUME: resume ? "1" : "" })))
+      return await reception.finish();
+    const isThere = await reception.readGreeting();
+    if (isThere === undefined) return await reception.finish();
+    const isWorthAsking =
+      isThere && plan.sizeBytes + plan.entries.length * BYTES_PER_ENTRY > WORTH_ASKING_BYTES;
+    const answer = resume || isWorthAsking ? await ask(reception, plan) : undefined;
+    if (answer?.isDone) return await reception.finish();
+    if (!answer && !(await reception.introduce({ ...NOTHING_ASKED, LARGE: isLargeSource(plan) })))
+      return await reception.finish();
+    const items = await chooseItems(plan, answer);
+    const totalBytes = items.reduce((sum, item) => sum + itemBytes(item), 0);
+    const form = reception.canGunzip ? chooseForm(machine.linkRate, totalBytes) : "tar";
+    if (!(await reception.write(Buffer.from(`${form}\n`)))) return await reception.finish();
+    const archive = watchLink(machine, streamArchive(items), {
+      title: plan.title,
+      totalBytes,
+      mayGiveUp: form === "tar" && reception.canGunzip,
+    });
+    for await (const chunk of form === "gzip" ? compress(archive) : archive)
+      if (!(await reception.write(chunk))) break;
+    await reception.finish();
+  } catch (error) {
+    // What has arrived stays for the next try, which must not begin while this one's script still writes.
+    await reception.giveUp();
+    throw error;
+  }
+}
+
+const NOTHING_ASKED = { ASK: "", MODES: "", WANT: "", MODE: "" };
+
+function isLargeSource(plan: Plan): string {
+  return plan.sizeBytes > LARGE_BYTES ? "1" : "";
+}
+
+/** Sends the list of what is to come, and reads what of it the machine lacks. */
+async function ask(reception: Reception, plan: Plan): Promise<Answer> {
+  await hashPlan(plan);
+  const asked = groupByMode(plan.files);
+  const list = Buffer.from(asked.map(({ hash, name }) => `${hash}  ${name}\n`).join(""));
+  const only = plan.isFolder ? undefined : plan.files[0];
+  await reception.introduce({
+    ASK: String(list.length),
+    MODES: formatModes(asked),
+    WANT: only?.hash ?? "",
+    MODE: only ? formatMode(only.mode) : "",
+    LARGE: isLargeSource(plan),
+  });
+  await reception.write(list);
+  return reception.readAnswer(asked.length);
+}
+
+/** What arrived differs from what was listed: did it change here meanwhile? */
+async function requireUnchanged(plan: Plan, { local, cwd, signal }: UploadRequest): Promise<void> {
+  if ("content" in local) return;
+  const now = new Map((await listSource(local, { cwd, signal })).map(({ path, hash }) => [path, hash]));
+  const changed = plan.files.find(({ name, hash }) => now.get(plan.isFolder ? name.slice(2) : "") !== hash);
+  if (changed) throw new ChangedFileError(changed);
+}
+
+/** Removes what was not put in place; on a machine that cannot be reached nothing can be, and its build fails anyway. */
+async function cleanUp(machine: Machine, target: UploadTarget): Promise<void> {
+  try {
+    const process = await machine.start(`${READ_VARIABLES}\n${CLEAN_SCRIPT}`, AbortSignal.timeout(CLEAN_MS));
+    process.stdout.resume();
+    process.stderr.resume();
+    await process.write(Buffer.from(formatVariables({ ...target }, { export: false })));
+    process.end();
+    await process.exitCode;
+  } catch (error) {
+    machine.showProgress(`removing ${target.STAGE} from the machine failed: ${describeError(error)}`);
+  }
+}
+
+function advise(error: unknown): string {
+  const text = describeError(error);
+  if (/permission denied|operation not permitted/i.test(text))
+    return ". Send it to where the user may write, and move it with sudo in a shell step";
+  if (/no space left|wrote only|disk quota|file too large/i.test(text))
+    return ". Make the machine's disk larger, or send less";
+  return "";
+}

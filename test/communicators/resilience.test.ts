@@ -1,0 +1,242 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import * as fs from "node:fs";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import * as path from "node:path";
+import { describe, test, type TestContext } from "node:test";
+import { connectSsh } from "../../src/communicators/ssh";
+import { fingerprintKey } from "../../src/communicators/ssh-host-key";
+import { ConnectionLostError } from "../../src/core/errors";
+import { makeFolder } from "../support/context";
+import { makeHostKey, startFakeSshd, type FakeSshd } from "../support/fake-sshd";
+import { startRelay, type Relay, type RelayOptions } from "../support/relay";
+import { connectTo, findFreePort, hasSshd, never, run, startSshd, type Sshd } from "../support/sshd";
+import { describeTree, makeLargeFile } from "./random-tree";
+
+const MEGABYTE = 1024 * 1024;
+
+async function begin(
+  test: TestContext,
+  options: RelayOptions,
+): Promise<{ sshd: Sshd; relay: Relay; here: string; there: string }> {
+  const sshd = await startSshd();
+  const relay = await startRelay(sshd.port, options);
+  test.after(async () => (relay.stop(), sshd.stop()));
+  const folder = makeFolder(test);
+  fs.mkdirSync(`${folder}/here`);
+  return { sshd: { ...sshd, port: relay.port }, relay, here: `${folder}/here`, there: `${folder}/there` };
+}
+
+function makeMany(folder: string): void {
+  for (let index = 0; index < 400; index++) fs.writeFileSync(`${folder}/${index}`, `${index} `.repeat(2000));
+}
+
+function listLeft(folder: string): string {
+  return execFileSync("find", [folder, "-name", ".kiln-*"], { encoding: "utf8" });
+}
+
+describe("a link that breaks", { skip: !hasSshd() }, () => {
+  test("in the middle of the handshake, twice: the third try gets through", async (t) => {
+    const { sshd, relay } = await begin(t, { cutAfterBytes: (n) => [30, 900][n] });
+    const machine = await connectTo(t, sshd);
+    assert.equal((await run(machine, "echo on")).output.toString(), "on\n");
+    assert.equal(relay.connections, 3);
+  });
+
+  test("at half of a file: what has arrived is not sent again, and the whole is verified", async (t) => {
+    const { sshd, relay, here, there } = await begin(t, {
+      cutAfterBytes: (n) => (n === 0 ? 30 * MEGABYTE : undefined),
+    });
+    const large = makeLargeFile(here, "large", 60);
+    const machine = await connectTo(t, sshd);
+    await machine.upload({ path: large }, `${there}/large`, never);
+    assert.ok(fs.readFileSync(`${there}/large`).equals(fs.readFileSync(large)));
+    assert.equal(relay.connections, 2);
+    assert.ok(relay.bytesToServer < 72 * MEGABYTE, `${relay.bytesToServer} bytes were sent`);
+    assert.equal(listLeft(there), "");
+  });
+
+  test("in the middle of a folder, at ten places: it arrives equal each time", async (t) => {
+    const { sshd, here, there } = await begin(t, {});
+    makeMany(here);
+    const expected = describeTree(here);
+    for (let place = 0; place < 10; place++) {
+      const relay = await startRelay(sshd.port, {
+        cutAfterBytes: (n) => (n === 0 ? 5000 + place * 300_000 : undefined),
+      });
+      t.after(() => relay.stop());
+      const machine = await connectTo(t, { ...sshd, port: relay.port });
+      await machine.upload({ path: `${here}/` }, `${there}/${place}/`, never);
+      assert.deepEqual(describeTree(`${there}/${place}`), expected);
+      assert.equal(relay.connections, 2);
+    }
+    assert.equal(listLeft(there), "");
+  });
+
+  test("during a download: it is repeated, and nothing half is left", async (t) => {
+    const sshd = await startSshd();
+    t.after(() => sshd.stop());
+    const folder = makeFolder(t);
+    const large = makeLargeFile(folder, "large", 20);
+    const relay = await startRelay(sshd.port);
+    t.after(() => relay.stop());
+    let cuts = 0;
+    const machine = await connectTo(
+      t,
+      { ...sshd, port: relay.port },
+      {},
+      { progress: () => cuts++ === 0 && relay.cut() },
+    );
+    fs.mkdirSync(`${folder}/to`);
+    await machine.download(large, `${folder}/to/large`, { folder: false, signal: never });
+    assert.ok(fs.readFileSync(`${folder}/to/large`).equals(fs.readFileSync(large)));
+    assert.deepEqual(fs.readdirSync(`${folder}/to`), ["large"]);
+  });
+
+  test("again and again: the error says so, and the destination is as before", async (t) => {
+    const { sshd, here, there } = await begin(t, { cutAfterBytes: () => 3 * MEGABYTE });
+    fs.mkdirSync(there);
+    fs.writeFileSync(`${there}/large`, "before");
+    const large = makeLargeFile(here, "large", 60);
+    const machine = await connectTo(t, sshd);
+    await assert.rejects(machine.upload({ path: large }, `${there}/large`, never), ConnectionLostError);
+    assert.equal(fs.readFileSync(`${there}/large`, "utf8"), "before");
+  });
+
+  test("a slow link: what compresses is compressed, and arrives", async (t) => {
+    const { sshd, here, there } = await begin(t, { bytesPerSecond: 8 * MEGABYTE });
+    fs.writeFileSync(`${here}/text`, "the same line again\n".repeat(3 * MEGABYTE));
+    const machine = await connectTo(t, sshd);
+    const startedAt = Date.now();
+    await machine.upload({ path: `${here}/text` }, `${there}/text`, never);
+    assert.ok(fs.readFileSync(`${there}/text`).equals(fs.readFileSync(`${here}/text`)));
+    assert.ok(Date.now() - startedAt < 6000, "60 MB at 8 MB/s take 7.5 s uncompressed");
+    assert.equal(listLeft(there), "");
+  });
+});
+
+describe("a server that misbehaves", () => {
+  const login = { sshPassword: "right" };
+
+  test("shows another host key than the given one: the error names both, and it is not tried again", async (t) => {
+    const { hostKey: known } = await connectTo(t, await startFakeSshd(t), login);
+    const other = await startFakeSshd(t);
+    const pinned = connectTo(t, other, { ...login, sshHostKey: known });
+    await assert.rejects(pinned, /its host key is ssh-ed25519 SHA256:\S+, but the given one is SHA256:\S+/);
+    assert.equal(other.logins, 0);
+  });
+
+  test("another machine takes its place while the connection is away", async (t) => {
+    const servers = [await startFakeSshd(t), await startFakeSshd(t)] as [FakeSshd, FakeSshd];
+    let current = 0;
+    const machine = await connectSsh(
+      { sshUsername: "tester", ...login },
+      {
+        findAddress: () => Promise.resolve({ host: "127.0.0.1", port: (servers[current] as FakeSshd).port }),
+        cwd: "/",
+        signal: never,
+        log: { progress: () => undefined, info: () => undefined },
+      },
+    );
+    t.after(() => machine.close());
+    current = 1;
+    await assert.rejects(
+      machine.reconnect(never),
+      /its host key is .*, but at the first connection it was SHA256:/,
+    );
+    assert.equal(servers[1].logins, 0);
+  });
+
+  test("a given host key that fits, in each of its forms", async (t) => {
+    const hostKey = makeHostKey();
+    const sshd = await startFakeSshd(t, { hostKey });
+    const { hostKey: line } = await connectTo(t, sshd, login);
+    const fingerprint = fingerprintKey(Buffer.from(line.split(" ")[1] ?? "", "base64"));
+    for (const given of [line, `[127.0.0.1]:${sshd.port} ${line} a comment`, fingerprint])
+      await connectTo(t, sshd, { ...login, sshHostKey: given });
+  });
+
+  test("refuses commands and SFTP: the error names both", async (t) => {
+    const sshd = await startFakeSshd(t, { onExec: () => "refuse" });
+    const machine = await connectTo(t, sshd, login);
+    await assert.rejects(run(machine, "true"), /Unable to exec/);
+    await assert.rejects(
+      machine.upload({ content: Buffer.from("x"), mode: 0o644 }, "/tmp/never", never),
+      /no shell, and no SFTP/,
+    );
+  });
+
+  test("hangs in the middle of the handshake, then the time is over: the error says what was tried", async (t) => {
+    const server = createServer((socket) => socket.on("error", () => undefined)).listen(0, "127.0.0.1");
+    await once(server, "listening");
+    t.after(() => server.close());
+    const { port } = server.address() as { port: number };
+    await assert.rejects(
+      connectTo(t, { port, username: "tester" }, { sshPassword: "x", sshTimeout: "400ms" }),
+      /Waiting for SSH on 127\.0\.0\.1:\d+ as tester: not in \d+ms and 1 try\. The last one: no try came to an end/,
+    );
+    const closed = await findFreePort();
+    await assert.rejects(
+      connectTo(t, { port: closed, username: "tester" }, { sshPassword: "x", sshTimeout: "600ms" }),
+      /not in \d+ms and \d tries\. The last one: connect ECONNREFUSED/,
+    );
+  });
+
+  test("refuses the password: so often as it may, and the error holds no password", async (t) => {
+    const sshd = await startFakeSshd(t);
+    const refused = connectTo(t, sshd, {
+      sshPassword: "wrong-one",
+      sshHandshakeAttempts: 2,
+      sshTimeout: undefined,
+    });
+    await assert.rejects(refused, (error: Error) => {
+      assert.match(
+        error.message,
+        /refused 2 times\. The last time: Authenticating at .* as tester: it took none of a password/,
+      );
+      assert.ok(!error.message.includes("wrong-one"));
+      return true;
+    });
+  });
+
+  test("has no tar, and SFTP is refused: what to install is said", async (t) => {
+    const folder = makeFolder(t);
+    for (const name of ["sh", "cat", "mkdir", "rm"]) fs.symlinkSync(`/bin/${name}`, path.join(folder, name));
+    const sshd = await startFakeSshd(t, { environment: { PATH: folder } });
+    const machine = await connectTo(t, sshd, login);
+    await assert.rejects(
+      machine.upload({ content: Buffer.from("x"), mode: 0o644 }, `${folder}/x`, never),
+      /it has no tar, and no SFTP: .*Install tar there/,
+    );
+  });
+
+  test("answers something else, or breaks what arrived: it is sent again, or refused, never accepted", async (t) => {
+    const folder = makeFolder(t);
+    const file = makeLargeFile(folder, "large", 2);
+    for (const [times, succeeds] of [
+      [1, true],
+      [5, false],
+    ] as const) {
+      // A tar of its own, that changes a byte of what it unpacked.
+      const bin = fs.mkdtempSync(path.join(folder, "bin-"));
+      const counter = path.join(bin, "runs");
+      fs.writeFileSync(
+        path.join(bin, "tar"),
+        `#!/bin/sh\n/bin/tar "$@" || exit\necho x >>${counter}\n[ $(wc -l <${counter}) -gt ${times} ] || for file in .kiln-*/new/file; do printf X | dd of=$file conv=notrunc bs=1 seek=1000 2>/dev/null; done\n`,
+        { mode: 0o755 },
+      );
+      const sshd = await startFakeSshd(t, { environment: { PATH: `${bin}:${process.env["PATH"]}` } });
+      const machine = await connectTo(t, sshd, login);
+      const target = path.join(folder, `to-${times}`, "file");
+      const sending = machine.upload({ path: file }, target, never);
+      if (succeeds) {
+        await sending;
+        assert.ok(fs.readFileSync(target).equals(fs.readFileSync(file)));
+      } else {
+        await assert.rejects(sending, /what arrived is not what was sent/);
+        assert.deepEqual(fs.readdirSync(path.dirname(target)), []);
+      }
+    }
+  });
+});
