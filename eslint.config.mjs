@@ -4,7 +4,8 @@ import tseslint from "typescript-eslint";
 /** The layers: who may import whom. See src/README.md. */
 const elements = [
   { type: "core", pattern: "src/core/*", mode: "full" },
-  { type: "communicators", pattern: "src/communicators/*", mode: "full" },
+  { type: "communicators", pattern: "src/communicators/**/*", mode: "full" },
+  { type: "machines", pattern: "src/machines/*", mode: "full" },
   { type: "unit-table", pattern: "src/(provisioners|post-processors)/index.ts", mode: "full" },
   { type: "unit-table", pattern: "src/platforms/*/post-processors.ts", mode: "full" },
   { type: "provisioners", pattern: "src/provisioners/*", mode: "full" },
@@ -16,6 +17,10 @@ const elements = [
     capture: ["platform"],
   },
   { type: "platform", pattern: "src/platforms/*/*", mode: "full", capture: ["platform"] },
+  { type: "rollout-plan", pattern: "src/rollout/plan*.ts", mode: "full" },
+  { type: "rollout-options", pattern: "src/rollout/options.ts", mode: "full" },
+  { type: "rollout-program", pattern: "src/rollout/*", mode: "full" },
+  { type: "rollout-engine", pattern: "src/rollout/*/*", mode: "full" },
   { type: "provider", pattern: "src/provider/*", mode: "full" },
   { type: "pulumi", pattern: "src/pulumi/*", mode: "full" },
   { type: "public", pattern: "src/index.ts", mode: "full" },
@@ -23,13 +28,20 @@ const elements = [
 
 const layers = [
   { from: "core", allow: ["core"] },
-  { from: "communicators", allow: ["core"] },
+  { from: "communicators", allow: ["core", "communicators"] },
+  { from: "machines", allow: ["core", "machines"] },
   { from: "unit-table", allow: ["core", "provisioners", "post-processors", "platform", "pulumi"] },
   { from: "provisioners", allow: ["core", "provisioners"] },
   { from: "post-processors", allow: ["core", "post-processors"] },
   {
     from: "platform",
-    allow: ["core", "communicators", "unit-table", ["platform", { platform: "${from.platform}" }]],
+    allow: [
+      "core",
+      "communicators",
+      "machines",
+      "unit-table",
+      ["platform", { platform: "${from.platform}" }],
+    ],
   },
   {
     from: "platform-resource",
@@ -42,7 +54,32 @@ const layers = [
   },
   {
     from: "provider",
-    allow: ["core", "communicators", "unit-table", "provisioners", "post-processors", "platform", "provider"],
+    allow: [
+      "core",
+      "communicators",
+      "unit-table",
+      "provisioners",
+      "post-processors",
+      "platform",
+      "provider",
+      "rollout-engine",
+    ],
+  },
+  // The user's program: resources and components. Nothing of the engine.
+  { from: "rollout-options", allow: ["core"] },
+  { from: "rollout-plan", allow: ["rollout-plan"] },
+  { from: "rollout-program", allow: ["pulumi", "rollout-program", "rollout-options"] },
+  // The provider's side of a switch; what it knows of Docker is how to reach a container.
+  {
+    from: "rollout-engine",
+    allow: [
+      "core",
+      "provider",
+      "rollout-engine",
+      "rollout-plan",
+      "rollout-options",
+      ["platform", { platform: "docker" }],
+    ],
   },
   { from: "pulumi", allow: ["core", "pulumi"] },
   {

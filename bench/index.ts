@@ -1,13 +1,19 @@
-/** `npm run bench [-- sources docker preview]`: what users wait for, beside what they would use otherwise. Exits 1 when a goal is missed. */
+/** `npm run bench [-- sources docker preview cache rollout]`: what users wait for, beside what they would use otherwise. Exits 1 when a goal is missed. */
+import { measureCache } from "./cache";
 import { measureDocker } from "./docker";
 import type { BenchRow } from "./measure";
 import { measurePreview } from "./preview";
+import { measureRollout } from "./rollout";
 import { measureSources } from "./sources";
+import { measureSsh } from "./ssh";
 
 const BENCHES: Record<string, () => Promise<BenchRow[]>> = {
   sources: measureSources,
   docker: measureDocker,
   preview: measurePreview,
+  ssh: measureSsh,
+  cache: measureCache,
+  rollout: measureRollout,
 };
 
 async function main(): Promise<void> {

@@ -7,10 +7,13 @@ import { describeMissing, lastingParts, setUp } from "./setup.mjs";
 await ensureNodePackages();
 await ensureBuild();
 await compileTests();
-const { environment, missing, stop } = await setUp({ needs: lastingParts });
+const { environment, missing, stop } = await setUp({ needs: [...lastingParts, "registry"] });
 try {
   if (missing.length > 0) throw new Error(`Measuring needs all parts:\n${describeMissing(missing)}`);
-  await installPackages(["packer", "docker.io"], "Install Packer and the docker command, and try again.");
+  await installPackages(
+    ["packer", "docker.io", "rsync", "openssh-client"],
+    "Install Packer, the docker command, rsync and scp, and try again.",
+  );
   process.exitCode = await runForExitCode(
     process.execPath,
     ["out/bench/index.js", ...process.argv.slice(2)],

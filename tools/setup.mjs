@@ -10,11 +10,13 @@ import { ensureBaseImage, ensureTinyImage } from "./parts/base-image.mjs";
 import { say, withLock } from "./parts/cache.mjs";
 import { findEngine } from "./parts/docker-engine.mjs";
 import { ensureDockerProvider, prepareDockerProvider } from "./parts/docker-provider.mjs";
+import { findHaproxy } from "./parts/haproxy.mjs";
 import { findPulumi } from "./parts/pulumi.mjs";
 import { pulumiEnvironment, pulumiHome } from "./parts/pulumi-environment.mjs";
 import { startRegistry } from "./parts/registry.mjs";
+import { findSshd } from "./parts/sshd.mjs";
 
-/** @typedef {"pulumi" | "docker-provider" | "engine" | "tiny-image" | "base-image" | "registry"} Part */
+/** @typedef {"pulumi" | "docker-provider" | "engine" | "tiny-image" | "base-image" | "registry" | "sshd" | "haproxy"} Part */
 
 /** What lasts beyond one run; a registry does not. */
 export const lastingParts = /** @type {const} */ ([
@@ -23,6 +25,8 @@ export const lastingParts = /** @type {const} */ ([
   "engine",
   "tiny-image",
   "base-image",
+  "sshd",
+  "haproxy",
 ]);
 
 /**
@@ -100,11 +104,23 @@ export function setUp({ needs }) {
     });
   }
 
+  async function setUpSshd() {
+    await attempt("sshd", async () => {
+      environment.KILN_SSHD = await findSshd();
+    });
+  }
+
+  async function setUpHaproxy() {
+    await attempt("haproxy", async () => {
+      environment.KILN_HAPROXY = await findHaproxy();
+    });
+  }
+
   /** @param {Part} part */
   const isMissing = (part) => missing.some((entry) => entry.part === part);
 
   return withLock("setup", async () => {
-    await Promise.all([setUpPulumi(), setUpEngine().then(setUpRegistry)]);
+    await Promise.all([setUpPulumi(), setUpEngine().then(setUpRegistry), setUpSshd(), setUpHaproxy()]);
     return {
       environment,
       missing,
