@@ -1,4 +1,4 @@
-/** `npm run bench [-- sources docker preview cache rollout]`: what users wait for, beside what they would use otherwise. Exits 1 when a goal is missed. */
+/** `npm run bench [-- sources docker preview ssh cache rollout]`: what users wait for, beside what they would use otherwise. Exits 1 when a goal is missed. */
 import { measureCache } from "./cache";
 import { measureDocker } from "./docker";
 import type { BenchRow } from "./measure";

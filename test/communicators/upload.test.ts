@@ -139,15 +139,18 @@ describe("uploading to a real sshd", { skip: !hasSshd() }, () => {
       } catch {
         return t.skip("this machine cannot mount a small disk");
       }
-      t.after(() => execFileSync("umount", [there]));
-      fs.writeFileSync(`${there}/large`, "before");
-      const large = makeLargeFile(here, "large", 5);
-      await assert.rejects(
-        machine.upload({ path: large }, `${there}/large`, never),
-        /tar ended with 2, with \d+ kB free there.*disk larger/s,
-      );
-      assert.equal(fs.readFileSync(`${there}/large`, "utf8"), "before");
-      requireClean(there);
+      try {
+        fs.writeFileSync(`${there}/large`, "before");
+        const large = makeLargeFile(here, "large", 5);
+        await assert.rejects(
+          machine.upload({ path: large }, `${there}/large`, never),
+          /tar ended with 2, with \d+ kB free there.*disk larger/s,
+        );
+        assert.equal(fs.readFileSync(`${there}/large`, "utf8"), "before");
+        requireClean(there);
+      } finally {
+        execFileSync("umount", [there]);
+      }
     },
   );
 

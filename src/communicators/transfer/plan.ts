@@ -174,7 +174,10 @@ export function formatLastCommands(plan: Plan): string {
     const from = `"$ODD/${staged.slice("odd/".length)}"`;
     const to = quote(name);
     if (kind === "directory") lines.push(`mkdir -p -m ${formatMode(mode | STAGED_FOLDER_MODE)} ${to}`);
-    else lines.push(`[ ! -d ${to} ] || [ -L ${to} ]`, `mv -f ${from} ${to}`);
+    else {
+      // mv would go through a link to a folder.
+      lines.push(`[ ! -L ${to} ] || rm -f ${to}`, `[ ! -d ${to} ]`, `mv -f ${from} ${to}`);
+    }
   }
   // From the end: a folder loses its permissions after what is in it.
   for (const entry of [...plan.entries].reverse()) {

@@ -82,6 +82,9 @@ if [ -n "$ASK" ]; then
   [ "$(wc -c <"$STAGE/ask" | tr -d ' ')" = "$ASK" ] || fail "the list did not arrive"
   if [ -n "$RESUME" ]; then
     cd "$STAGE/new"
+    # What came of a file's rest is its continuation, however little it is.
+    if [ -s ../before ]; then sh ../before >/dev/null 2>&1; fi
+    rm -f ../before ../end
     compare ../ask ../differing ../same
     sed "s/^/kiln-$NONCE staged /" ../same
     for name in $(cat ../differing); do

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createWriteStream, writeFileSync } from "node:fs";
+import { createWriteStream, writeFileSync, type Stats } from "node:fs";
 import * as fs from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -39,12 +39,7 @@ export async function unpackTar(
     const base = { name, mode: (header.mode ?? 0o644) & 0o7777, mtime: header.mtime ?? new Date() };
     const path = joinBytes(folder, name);
     if (header.type === "file" || header.type === "contiguous-file") {
-      const digest = await writeEntry(
-        entry,
-        header.size ?? 0,
-        path,
-        onBytes,
-      );
+      const digest = await writeEntry(entry, header.size ?? 0, path, onBytes);
       hashes.set(name.toString("latin1"), digest);
       found.push({ ...base, kind: "file", hash: digest });
       continue;
@@ -95,11 +90,11 @@ async function writeEntry(
 /** Moves what was unpacked to where it belongs, below a folder that is there; modes come last, from the innermost. */
 export async function placeUnpacked(found: readonly Unpacked[], from: string, to: string): Promise<void> {
   for (const { kind, name } of found) {
-    const there = await findStats(joinBytes(to, name));
-    if (there && name.length > 0 && there.isDirectory() !== (kind === "directory"))
-      throw new Error(
-        `${joinBytes(to, name).toString()} is there, and ${there.isDirectory() ? "a" : "no"} folder`,
-      );
+    const path = joinBytes(to, name);
+    // A folder may be reached through a link; a link itself is replaced like a file.
+    const there = await findStats(path, kind === "directory" ? fs.stat : fs.lstat);
+    if (there && there.isDirectory() !== (kind === "directory"))
+      throw new Error(`${path.toString()} is there, and ${there.isDirectory() ? "a" : "no"} folder`);
   }
   const made: Unpacked[] = [];
   for (const entry of found) {
@@ -107,7 +102,7 @@ export async function placeUnpacked(found: readonly Unpacked[], from: string, to
     if (entry.kind !== "directory") {
       if (entry.kind === "file") await restore(entry, joinBytes(from, entry.name));
       await fs.rename(joinBytes(from, entry.name), path);
-    } else if (!(await findStats(path))) {
+    } else if (!(await findStats(path, fs.stat))) {
       await fs.mkdir(path);
       made.push(entry);
     }
@@ -120,10 +115,9 @@ async function restore({ mode, mtime }: Unpacked, path: Buffer): Promise<void> {
   await fs.chmod(path, mode);
 }
 
-async function findStats(path: Buffer): Promise<{ isDirectory(): boolean } | undefined> {
+async function findStats(path: Buffer, look: (path: Buffer) => Promise<Stats>): Promise<Stats | undefined> {
   try {
-    const stats = await fs.lstat(path);
-    return stats.isSymbolicLink() ? await fs.stat(path).catch(() => stats) : stats;
+    return await look(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
