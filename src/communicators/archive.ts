@@ -161,23 +161,28 @@ async function unpack(archive: Readable, place: (name: string) => string | undef
   const extract = tar.extract();
   archive.on("error", (error) => extract.destroy(error));
   archive.pipe(extract);
+  // At the end: while there are none, nothing can be written through one to a place outside.
+  const symlinks: { target: string; to: string }[] = [];
   for await (const entry of extract) {
     const { name, type, mode, linkname } = entry.header;
     const target = place(name);
-    if (target === undefined) entry.resume();
-    else if (type === "directory") {
-      await fs.promises.mkdir(target, { recursive: true });
-      entry.resume();
-    } else if (type === "symlink") {
-      await fs.promises.rm(target, { force: true });
-      await fs.promises.symlink(linkname ?? "", target);
-      entry.resume();
-    } else {
-      await fs.promises.mkdir(path.dirname(target), { recursive: true });
-      await fs.promises.rm(target, { force: true }); // never write through a link that came before
-      await pipeline(entry as unknown as Readable, fs.createWriteStream(target, { mode: mode ?? 0o644 }));
-    }
+    if (target === undefined || type === "directory" || type === "symlink" || type === "link") entry.resume();
+    if (target === undefined) continue;
+    await fs.promises.mkdir(type === "directory" ? target : path.dirname(target), { recursive: true });
+    if (type === "directory") continue;
+    await fs.promises.rm(target, { force: true }); // never write through a link that was here before
+    if (type === "symlink") symlinks.push({ target, to: linkname ?? "" });
+    else if (type === "link") await copyLinked(place(linkname ?? ""), target);
+    else await pipeline(entry as unknown as Readable, fs.createWriteStream(target, { mode: mode ?? 0o644 }));
   }
+  for (const { target, to } of symlinks) await fs.promises.symlink(to, target);
+}
+
+/** A second name of a file that came before; of one outside of what is fetched there is nothing to copy. */
+async function copyLinked(first: string | undefined, target: string): Promise<void> {
+  if (first === undefined || first === target || !fs.existsSync(first))
+    throw new Error(`Unpacking a download: ${target} is a hard link to a file that is not in it`);
+  await fs.promises.copyFile(first, target);
 }
 
 function requireInside(name: string): string {

@@ -122,3 +122,19 @@ test("what is downloaded stays within its folder", async (t) => {
   await unpackFile(pack("x/app.log"), path.join(cwd, "one.log"));
   assert.equal(fs.readFileSync(path.join(cwd, "one.log"), "utf8"), "content");
 });
+
+test("what is fetched cannot be written through a link that came with it; hard links become files", async (t) => {
+  const cwd = makeFolder(t);
+  const outside = path.join(cwd, "outside");
+  fs.mkdirSync(outside);
+  const pack = tar.pack();
+  pack.entry({ name: "logs/way", type: "symlink", linkname: outside });
+  pack.entry({ name: "logs/first.log" }, "text");
+  pack.entry({ name: "logs/second.log", type: "link", linkname: "logs/first.log" });
+  pack.entry({ name: "logs/way/evil" }, "evil");
+  pack.finalize();
+  const target = path.join(cwd, "out");
+  await assert.rejects(unpackFolder(pack as unknown as Readable, target), /EEXIST/);
+  assert.deepEqual(fs.readdirSync(outside), []);
+  assert.equal(fs.readFileSync(path.join(target, "second.log"), "utf8"), "text");
+});
