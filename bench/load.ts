@@ -11,7 +11,7 @@ import { setTimeout as wait } from "node:timers/promises";
 
 const LONGEST_MS = 20 * 60_000;
 const MOST_REQUESTS = 2_000_000;
-const SHORT_PER_SECOND = 250;
+const SHORT_PER_SECOND = 350;
 const KEPT_CONNECTIONS = 20;
 const KEPT_PAUSE_MS = 40;
 const DOWNLOADS = 3;
@@ -56,6 +56,7 @@ export async function startLoad(url: string, options: { lasting?: number } = {})
   return {
     report: () => ask(child, "report"),
     async stop() {
+      if (!child.connected) return;
       const ended = once(child, "exit");
       child.send("stop");
       await ended;

@@ -32,10 +32,10 @@ async function measureStack(shared: BlueGreenStack): Promise<BenchRow[]> {
   const buildMs = await bench.begin();
   const load = await startLoad(shared.url);
   try {
-    const rows = await bench.measureRollouts(load, buildMs);
-    rows.push(...(await bench.measureControls(load)));
+    const rollouts = await bench.measureRollouts(load, buildMs);
+    const controls = await bench.measureControls(load);
     await load.stop();
-    return [...rows, ...(await bench.measureOthers())];
+    return [...rollouts, ...controls, ...(await bench.measureOthers())];
   } finally {
     await load.stop();
   }

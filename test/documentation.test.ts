@@ -62,6 +62,9 @@ function findDeclaration(target: string): string {
   return fs.existsSync(file) ? file : path.join(target, "index.d.ts");
 }
 
+/** All snippets have the same declarations around them, and those of Pulumi are many. */
+const parsed = new Map<string, ts.SourceFile | undefined>();
+
 function compile(file: string, snippet: string): string[] {
   const options: ts.CompilerOptions = {
     strict: true,
@@ -80,8 +83,11 @@ function compile(file: string, snippet: string): string[] {
   host.fileExists = (name) => name === file || fileExists.call(host, name);
   host.readFile = (name) => (name === file ? snippet : readFile.call(host, name));
   const getSourceFile = host.getSourceFile.bind(host);
-  host.getSourceFile = (name, ...rest) =>
-    name === file ? ts.createSourceFile(name, snippet, ts.ScriptTarget.ES2022) : getSourceFile(name, ...rest);
+  host.getSourceFile = (name, ...rest) => {
+    if (name === file) return ts.createSourceFile(name, snippet, ts.ScriptTarget.ES2022);
+    if (!parsed.has(name)) parsed.set(name, getSourceFile(name, ...rest));
+    return parsed.get(name);
+  };
   const program = ts.createProgram([file], options, host);
   return ts
     .getPreEmitDiagnostics(program)

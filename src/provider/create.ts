@@ -32,7 +32,6 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
     const { site, signal, platform, buildId } = operation;
     await sweepMachines(operation);
     const owner = ownerOf(inputs);
-    recall(inputs.__kiln.urn).owner = owner;
     const claims = await site.listClaims(signal);
     const id = createClaimId(claims, owner, Date.now());
     const claim = { owner, fingerprint: inputs.fingerprint ?? "", id, state: "new" } as const;

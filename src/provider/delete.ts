@@ -1,9 +1,10 @@
-import type { Claim } from "../core/claims";
-import { planDelete } from "../core/retention";
+import { formatOwner, type Claim } from "../core/claims";
+import { listInherited, planDelete } from "../core/retention";
 import { cancellable } from "./cancel";
 import { readOptions } from "./check";
 import { flushLog, logOf } from "./engine-log";
-import { carryOut, readKeep, rememberSuperseded, removeLeft, trim } from "./kept";
+import { dropWithWarning } from "./drop";
+import { carryOut, inherit, readKeep, rememberSuperseded, removeLeft, trim } from "./kept";
 import { removeMade } from "./made";
 import { isPlanned, recall } from "./memory";
 import { requirePlatform } from "./platforms";
@@ -13,13 +14,20 @@ import { sweepMachines, sweepRemains } from "./sweep";
 
 /** Takes back the claim and what post-processors made; the image goes with its last claim, when nothing uses it. */
 export function deleteImage(id: string, state: State): Promise<void> {
+  const memory = recall(state.__kiln.urn);
+  // A destroy deletes all that Pulumi has of a resource at once: each must see what the other has done.
+  const turn = (memory.deleting ?? Promise.resolve()).then(() => deleteInTurn(id, state));
+  memory.deleting = turn.catch(() => undefined);
+  return turn;
+}
+
+function deleteInTurn(id: string, state: State): Promise<void> {
   return cancellable(async (signal) => {
     const platform = requirePlatform(state.__kiln.type);
     const { urn } = state.__kiln;
     const { artifact, records, owner, engineId, endpoint } = state.__kiln.built;
     const memory = recall(urn);
-    // Made anew without its state (a taint), it has another owner: of the old one nothing stays.
-    const isDeclared = memory.checked && (memory.owner ?? owner) === owner;
+    const isDeclared = memory.checked;
     const files = (artifact.files ?? []).map((file) => `file:${file}`);
     try {
       const options = readOptions(platform, state);
@@ -35,10 +43,7 @@ export function deleteImage(id: string, state: State): Promise<void> {
       const local = made.filter((item) => !platform.isRemote(item));
       if (placeId === engineId) {
         await removeMade(local, removal);
-        // First what the journal knows: of a claim alone nobody could tell which names came with it.
-        const sweep = { site, engineId, signal, inputs: state };
-        await sweepMachines(sweep);
-        await sweepRemains(sweep);
+        await sweepMachines({ site, engineId, signal, inputs: state });
       } else await removeMade(files, removal);
       const elsewhere = isDeclared ? [] : (state.__kiln.built.elsewhere ?? []);
       for (const left of elsewhere)
@@ -47,9 +52,20 @@ export function deleteImage(id: string, state: State): Promise<void> {
       const keep = memory.keep ?? readKeep(options);
       const superseded = rememberSuperseded(urn, claims, owner);
       await carryOut(site, urn, planDelete(claims, owner, id, { isDeclared, keep, superseded }), signal);
+      if (placeId === engineId) await sweepRemains({ site, engineId, signal, inputs: state });
+      if (isDeclared) {
+        // Replaced because the user said so (`--replace`, a taint), it has got another lineage meanwhile.
+        const { project, stack } = state.__kiln;
+        const heir = formatOwner(project, stack, urn, memory.lineage ?? "");
+        await inherit(site, heir, signal);
+        await trim(site, urn, heir, keep, signal);
+      } else {
+        for (const claim of listInherited(await site.listClaims(signal), owner))
+          await dropWithWarning(site, claim, urn, signal);
+        await releaseStages({ site, options, engineId: placeId, signal }, owner);
+      }
       await trim(site, urn, owner, keep, signal);
       await site.collect(signal);
-      await releaseStages({ site, options, engineId: placeId, signal }, owner);
       const here = { id, artifactId: artifact.id, endpoint, engineId, made };
       const all = [here, ...elsewhere];
       warnOfLeft(

@@ -51,25 +51,39 @@ export async function diffImage(id: string, olds: State, news: Inputs): Promise<
     recall(news.__kiln.urn).moved = true;
     return { replaces };
   }
+  const isWorkedOn = needsImage(platform, olds, news);
+  if (isWorkedOn && (await isOutOfReach(platform, olds, news))) {
+    recall(news.__kiln.urn).moved = true;
+    return { changes: true, replaces: ["fingerprint"] };
+  }
+  if (isUnfinished(olds)) return { changes: true };
   const isUpdate =
-    containsUnknown(after.postProcessors) ||
-    JSON.stringify(after.postProcessors) !== JSON.stringify(before.postProcessors) ||
+    isWorkedOn ||
     readKeep(after) !== readKeep(before) ||
-    news.__kiln.postSources !== olds.__kiln.postSources ||
     news.__kiln.retain !== olds.__kiln.retain ||
     platform.updateOptions.some(
       (name) => JSON.stringify((before as never)[name]) !== JSON.stringify((after as never)[name]),
     );
-  const isUnfinished = olds.incomplete === true || (olds.drift ?? []).length > 0;
-  if (!isUpdate && !isUnfinished) return { changes: false };
-  if (await isOutOfReach(platform, olds, news)) {
-    recall(news.__kiln.urn).moved = true;
-    return { changes: true, replaces: ["fingerprint"] };
-  }
-  return isUnfinished ? { changes: true } : {};
+  return isUpdate ? {} : { changes: false };
 }
 
-/** An update needs the image. Where it is neither on this engine nor in a registry, only a build makes one. */
+function isUnfinished(olds: State): boolean {
+  return olds.incomplete === true || (olds.drift ?? []).length > 0;
+}
+
+/** Whether an update has post-processors to run: other changes leave the image alone, wherever it is. */
+export function needsImage(platform: Platform, olds: State, news: Inputs): boolean {
+  const before = readOptions(platform, olds).postProcessors;
+  const after = readOptions(platform, news).postProcessors;
+  return (
+    isUnfinished(olds) ||
+    containsUnknown(after) ||
+    JSON.stringify(after) !== JSON.stringify(before) ||
+    news.__kiln.postSources !== olds.__kiln.postSources
+  );
+}
+
+/** Where the image is neither on this engine nor in a registry, only a build makes one. */
 async function isOutOfReach(platform: Platform, olds: State, news: Inputs): Promise<boolean> {
   const { artifact, records, endpoint } = olds.__kiln.built;
   if ((artifact.files ?? []).length > 0 || artifact.kind === "none") return false;

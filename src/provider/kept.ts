@@ -38,11 +38,16 @@ export async function tidyKept(
     const plan = planDelete(claims, owner, one.id, { isDeclared: true, keep, superseded: [] });
     await carryOut(site, urn, plan, signal);
   }
+  await inherit(site, owner, signal);
+  await trim(site, urn, owner, keep, signal);
+}
+
+/** Takes over what was kept under an earlier lineage of the resource. */
+export async function inherit(site: Site<CommonOptions>, owner: string, signal: AbortSignal): Promise<void> {
   for (const claim of listInherited(await site.listClaims(signal), owner)) {
     await site.putClaim({ ...claim, owner }, signal);
     await site.dropClaim(claim, signal);
   }
-  await trim(site, urn, owner, keep, signal);
 }
 
 /** The names and files of an image that was replaced while the program ran elsewhere; a registry's copy is the newer one's too. */

@@ -11,8 +11,8 @@ export interface ResourceMemory {
   /** The last known inputs had another fingerprint. */
   moved: boolean;
   lineage?: string;
-  /** Who claims the image that this run made. */
-  owner?: string;
+  /** The delete that is under way. */
+  deleting?: Promise<unknown>;
   /** What the fingerprint was made of, of the sources: they must be the same at the end of the build. */
   sources?: string;
   /** How many replaced images the program wants kept. */

@@ -51,7 +51,7 @@ async function locate(
   const place = await site.locate(artifact, results, signal);
   if (place !== "gone" || (await site.readId(signal)) === engineId) return place;
   throw new Error(
-    `it was made on the engine at ${endpoint}, and this is another one (${site.address}). If it is needed here, \`pulumi up --replace '${state.__kiln.urn}'\` builds it`,
+    `it was made on the engine at ${endpoint}, and this is another one (${site.address}). If it is needed here, a change of its \`triggers\` builds it`,
   );
 }
 

@@ -1,7 +1,7 @@
 /** The stage cache of one image: what a build gets of it, and what of it stays. */
 import * as fs from "node:fs";
 import type { BuildSettings } from "../core/build";
-import { asksForRebuild, type Claim } from "../core/claims";
+import { asksForRebuild, hasConfirmed, type Claim } from "../core/claims";
 import type { BuildContext } from "../core/context";
 import { parseDuration } from "../core/duration";
 import { describeError } from "../core/errors";
@@ -17,7 +17,7 @@ import {
   type StageMark,
 } from "../core/stage-claims";
 import { StageMemory } from "../core/stage-memory";
-import { recall } from "./memory";
+import { recall, type ResourceMemory } from "./memory";
 import type { Operation } from "./operation";
 import { toStagedStep } from "./units";
 
@@ -51,10 +51,20 @@ export async function prepareStages(
     memory: new StageMemory(engineId),
     // Without the lineage: a create that fails has no state, and the next one has another.
     owner: ownerOfStages(claim.owner).slice(0, URN_HASH_LENGTH),
-    isRebuild: asksForRebuild(claims, claim.owner, claim.fingerprint, recall(urn).moved),
+    isRebuild: isRebuild(recall(urn), claims, claim),
     triggers: options.triggers,
     steps,
   };
+}
+
+/** With `--replace` and a taint Pulumi says nothing of the resource's past, even if the program changed as well. */
+function isRebuild(
+  memory: ResourceMemory,
+  claims: readonly Claim[],
+  { owner, fingerprint }: Omit<Claim, "artifactId">,
+): boolean {
+  const isMadeAnew = !memory.hasState && hasConfirmed(claims, owner);
+  return isMadeAnew || asksForRebuild(claims, owner, fingerprint, memory.moved);
 }
 
 type Place = Pick<Operation, "site" | "engineId" | "signal"> & { options: Pick<CommonOptions, "cache"> };

@@ -45,7 +45,12 @@ export async function sweepRemains(
     if (!isOwn && (held.length > 0 || !entry.claim)) continue;
     const artifactId = held[0]?.artifactId ?? entry.artifactId;
     if (artifactId) {
-      const made = entry.made.filter((item) => !isPlanned(item));
+      const isNeeded = claims.some(
+        (claim) => claim.artifactId === artifactId && !held.includes(claim) && claim.state !== "gone",
+      );
+      // A name that the program wants is on the image that it wants, or better on none. Of a file nobody knows whose it is.
+      const isLoose = (item: string): boolean => !isNeeded && !/^(file|manifest):/.test(item);
+      const made = entry.made.filter((item) => !isPlanned(item) || isLoose(item));
       const artifact = { kind: "", id: artifactId, data: {} };
       const removal = { site, artifact, cwd: process.cwd(), deleteRemote: false, signal };
       await removeMade(made, { ...removal, unwanted: held[0] });

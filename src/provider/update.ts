@@ -1,6 +1,7 @@
 import { listHeld } from "../core/claims";
 import { removeJournal } from "../core/journal";
 import { describeBuilt, describeState, openJournal, undoStale } from "./create";
+import { needsImage } from "./diff";
 import { incomplete } from "./incomplete";
 import { tidyKept } from "./kept";
 import { postProcess, runOperation, type Operation } from "./operation";
@@ -46,6 +47,7 @@ async function bringBack(operation: Operation, olds: State, id: string): Promise
       signal,
     ))
   ) {
+    if (!needsImage(operation.platform, olds, inputs)) return;
     throw new Error(
       `The image ${artifact.id} is neither on the engine at ${site.address} nor in a registry. Run \`pulumi up --refresh\`: it is built again`,
     );

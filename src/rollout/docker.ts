@@ -80,8 +80,8 @@ export class DockerBlueGreen extends pulumi.ComponentResource {
   readonly proxy: docker.Container;
 
   constructor(name: string, args: DockerBlueGreenArgs, options: pulumi.ComponentResourceOptions = {}) {
-    super("kiln:rollout:DockerBlueGreen", name, {}, options);
     refuseFixed(name, args.container ?? {});
+    super("kiln:rollout:DockerBlueGreen", name, {}, options);
     const child: pulumi.CustomResourceOptions = { parent: this, dependsOn: options.dependsOn };
     const host = pulumi.output(args.host ?? this.findHost());
     const replicas = args.replicas ?? 1;

@@ -1,10 +1,9 @@
 /**
- * The rules of blue/green: from what a load balancer is like, and what it should be like, to what is to be done. Pure, and
- * it imports nothing but its words. The balancer's own state is the only truth, so a run that was killed anywhere is followed by one
- * that finishes the job. In every plan: no traffic goes where health was not seen, something healthy serves at each
- * moment, nothing is removed that still works on a request, and nothing that is not ours is removed at all.
+ * The rules of blue/green: from what a load balancer is like, and what it should be like, to what is to be done. Pure: it
+ * imports nothing but its own words. The balancer's own state is the only truth, so a run that was killed anywhere is
+ * followed by one that finishes the job. In every plan: no traffic goes where health was not seen, something healthy
+ * serves at each moment, nothing is removed that still works on a request, and nothing that is not ours is removed at all.
  */
-
 import {
   applyAction,
   type Action,

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import * as fc from "fast-check";
 import { dieAt } from "../platforms/docker/faults";
+import { deleteImage } from "../../src/provider/delete";
 import { FakeDockerDriver } from "../platforms/docker/fake-driver";
 import type { FakeWorld } from "../platforms/docker/fake-world";
 import {
   create,
   deleteReplaced,
   describeWorld,
-  destroy,
   endOwners,
   makeWorld,
   readJournal,
@@ -68,7 +68,9 @@ export class Deployment {
   version = "";
   /** Replaced, but not deleted yet: a dependent failed, or the process died. */
   pending: Made[] = [];
-  private lineage = 0;
+  /** Of what is in state. */
+  private lineage = "";
+  private minted = 0;
 
   constructor(
     private readonly world: FakeWorld,
@@ -77,7 +79,7 @@ export class Deployment {
   ) {}
 
   get resource(): Resource {
-    return { stack: this.stack, name: this.name, lineage: String(this.lineage) };
+    return { stack: this.stack, name: this.name, lineage: this.lineage };
   }
 
   get inState(): Made[] {
@@ -99,17 +101,20 @@ export class Deployment {
     { version, keep, dependentFails, newestFirst }: Up,
     isReplacement: boolean,
   ): Promise<void> {
-    if (!this.current) this.lineage++;
+    // `--replace` and a taint call `check` without what was known.
+    const lineage = !this.current || isReplacement ? String(++this.minted) : this.lineage;
+    const resource = { ...this.resource, lineage };
     const moved = !this.current || this.version !== version;
     if (moved || isReplacement) {
-      const made = await create(driver, this.resource, version, moved, keep);
+      const made = await create(driver, resource, version, moved, keep);
       if (!made) return;
       if (this.current) this.pending.push(this.current);
       this.current = made;
+      this.lineage = lineage;
       this.version = version;
       if (dependentFails) return;
       await this.runContainer();
-    } else startRun(driver, this.resource, { version, moved, keep });
+    } else startRun(driver, resource, { version, moved, keep });
     for (const made of newestFirst ? this.pending.toReversed() : [...this.pending]) {
       await deleteReplaced(made);
       this.pending = this.pending.filter((other) => other !== made);
@@ -128,7 +133,9 @@ export class Deployment {
     endOwners();
     const driver = new FakeDockerDriver(this.world);
     await driver.removeContainer(`web-${this.stack}-${this.name}`, never);
-    for (const made of this.inState) await destroy(driver, this.resource, made);
+    // Pulumi deletes all that it has of a resource at once.
+    startRun(driver, this.resource);
+    await Promise.all(this.inState.map((made) => deleteImage(made.id, made.outs)));
     this.current = undefined;
     this.pending = [];
   }

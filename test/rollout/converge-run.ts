@@ -39,7 +39,7 @@ async function main({ lineage, socket, map, version, ports, dieAt }: ConvergeRun
     key: "live",
     backends: ["blue", "green"] as const,
     lineage,
-    checks: { intervalMs: 200, passes: 2 },
+    checks: { intervalMs: 1000, passes: 2 },
   };
   const balancer = new HaproxyBalancer(new RuntimeApi(new MortalTransport(socket, dieAt)), target);
   const servers = ports.map((port): Server => {

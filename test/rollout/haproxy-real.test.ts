@@ -16,7 +16,8 @@ testBalancer(
       key: "live",
       backends: ["blue", "green"] as const,
       lineage: LINEAGE,
-      checks: { intervalMs: 200, passes: 2 },
+      // It is also what a check may take, on a machine that does much else.
+      checks: { intervalMs: 1000, passes: 2 },
     };
     const transport = new SocketTransport(proxy.runtimeApi, {
       path: proxy.runtimeApi.slice("unix://".length),

@@ -29,7 +29,7 @@ async function open(t: TestContext, strangers = ""): Promise<World> {
       proxy: { runtimeApi: proxy.runtimeApi, map: proxy.map, key: "live", backends: ["blue", "green"] },
       servers: ports.map((port) => ({ name: `at-${port}`, address: "127.0.0.1", port })),
       version,
-      health: { interval: "200ms", passes: 2 },
+      health: { interval: "1s", passes: 2 },
       __kiln: { type: "rollout:HaproxySwitch", stateVersion: 1, urn: URN, from: "." },
       ...changes,
     }),

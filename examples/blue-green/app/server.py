@@ -1,6 +1,7 @@
 """A web page that says which version it is."""
 
 import os
+import signal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 VERSION = os.environ.get("VERSION", "1")
@@ -32,4 +33,6 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 256
 
 
+# The first process of a container ends only if it says so; by now the proxy sends it nothing any more.
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 Server(("0.0.0.0", 8080), Handler).serve_forever()

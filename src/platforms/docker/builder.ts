@@ -6,6 +6,7 @@ import type { BuildContext } from "../../core/context";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
 import type { ImageDetails } from "./driver";
 import { sourceConfig } from "./machine";
+import { guardAdopted } from "./adopted";
 import { findSource, platformOf, type SourceOptions } from "./source-image";
 import { DockerStages } from "./stages";
 
@@ -15,6 +16,8 @@ export interface DockerArtifact extends Artifact {
     sourceImageId: string;
     sizeBytes: number;
     platform: string;
+    /** Of an adopted image: names that it had already, and keeps. */
+    namesBefore?: string[];
   };
 }
 
@@ -36,6 +39,9 @@ export class DockerBuilder implements Builder<DockerArtifact> {
   async build(context: BuildContext, provisioning: Provisioning): Promise<DockerArtifact> {
     const { options } = this.setup;
     const source = await context.step(`source: ${options.image}`, () => findSource(context, this.setup));
+    // Without a name of its own it would go together with what is built on it.
+    if (source.tags.length === 0 && source.digests.length === 0)
+      await guardAdopted(this.setup.driver, source.id, context.signal);
     const result = deferUncommit(context, this.setup);
     const stages = new DockerStages(context, this.setup, source);
     await provisioning.run(stages.build.communicator, stages);

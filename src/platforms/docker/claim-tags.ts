@@ -14,6 +14,10 @@ export function claimReference(claim: Claim): string {
   return `${claimRepository(claim.owner)}:${formatClaimTag(claim)}`;
 }
 
+export function isClaimReference(reference: string): boolean {
+  return /^kiln\.local\/[^/]+\/[^/]+\/[^/]+$/.test(reference);
+}
+
 export async function listClaims(driver: DockerDriver, signal: AbortSignal): Promise<Claim[]> {
   const tags = await driver.listTags(PATTERN, signal);
   return tags.flatMap(({ imageId, tag: reference }) => {

@@ -5,7 +5,7 @@ import type { Outputs, Site, UndoOptions } from "../../core/platform";
 import type { StageMark } from "../../core/stage-claims";
 import { DockerBuilder, type DockerArtifact } from "./builder";
 import { guardAdopted, releaseAdopted } from "./adopted";
-import { claimRepository, collect, dropClaim, listClaims, putClaim } from "./claim-tags";
+import { claimRepository, collect, isClaimReference, dropClaim, listClaims, putClaim } from "./claim-tags";
 import { formatClaimTag } from "../../core/claims";
 import { findCredentials } from "./credentials";
 import type { DockerDriver } from "./driver";
@@ -146,11 +146,12 @@ export class DockerSite implements Site<DockerImageOptions> {
     context: BuildContext,
   ): Promise<DockerArtifact> {
     const { driver } = this;
-    const { id } = await findSource(context, { driver, options: { ...options, image: reference } });
-    await guardAdopted(driver, id, context.signal);
+    const { id, tags } = await findSource(context, { driver, options: { ...options, image: reference } });
+    // One that was built here goes with its last claim, whoever's that is.
+    if (!tags.some((tag) => isClaimReference(tag))) await guardAdopted(driver, id, context.signal);
     const artifact = await this.findArtifact(id, options, context.signal);
     if (!artifact) throw new Error(`Adopting ${reference}: somebody removed it meanwhile`);
-    return artifact;
+    return { ...artifact, data: { ...artifact.data, namesBefore: tags } };
   }
 
   /** A name that points to another image by now is that image's. */
@@ -159,6 +160,8 @@ export class DockerSite implements Site<DockerImageOptions> {
     artifact: Artifact,
     { unwanted, signal }: UndoOptions,
   ): Promise<void> {
+    const namesBefore = artifact.data["namesBefore"];
+    if (Array.isArray(namesBefore) && namesBefore.includes(reference)) return;
     const image = await this.driver.findImage(reference, signal);
     if (image?.id !== artifact.id) return;
     const result = await this.driver.untagImage(reference, signal);

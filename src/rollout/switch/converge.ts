@@ -29,13 +29,17 @@ export interface ConvergeReport {
   cut: number;
 }
 
-/** Converges on the wish. If new servers stay unhealthy, takes them back and throws; all else is as it was. */
+/**
+ * Converges on the wish. If new servers stay unhealthy, takes them back and throws; all else is as it was. `known` is what was
+ * found a moment ago.
+ */
 export async function converge(
   balancer: Balancer,
   wish: Wish,
   options: ConvergeOptions,
+  known?: Found,
 ): Promise<ConvergeReport> {
-  const found = await balancer.find(options.signal);
+  const found = known ?? (await balancer.find(options.signal));
   requireNoStrangers(found, wish, balancer.address);
   const actions = planActions(found, wish);
   const run = new Run(balancer, wish, actions, options);

@@ -1,4 +1,4 @@
-/** What HAProxy's answers say. */
+/** What is said to HAProxy in several places, and what its answers say. */
 import type { ServerTraffic } from "./balancer";
 import { OWNER_SUFFIX } from "./haproxy-config";
 
@@ -6,10 +6,22 @@ import { OWNER_SUFFIX } from "./haproxy-config";
 const RUNNING = "2";
 const PASSED = "3";
 
+/** Beside the key, in the same map: who owns its servers is forgotten when they are. */
 export function ownerKey(key: string): string {
   return key + OWNER_SUFFIX;
 }
 
+/** Out of maintenance a server would count as healthy before its first check. */
+export function listEnabling(server: string): string[] {
+  return [
+    `set server ${server} state ready`,
+    `set server ${server} health down`,
+    `set server ${server} weight 100%`,
+    `enable health ${server}`,
+  ];
+}
+
+/** Not told to drain or to be in maintenance, and with its full weight: by a hand, or by us. */
 export function isAccepting(row: Record<string, string>): boolean {
   return row["srv_admin_state"] === "0" && row["srv_uweight"] === row["srv_iweight"];
 }
@@ -33,6 +45,7 @@ export function sumOpen(counts: readonly Record<string, string>[]): Map<string, 
   return sums;
 }
 
+/** From a row of `show servers state`, and the rows of `show stat`. */
 export function readTraffic(
   row: Record<string, string>,
   counts: readonly Record<string, string>[],
@@ -50,6 +63,7 @@ export function readTraffic(
   };
 }
 
+/** The first line of an answer that was not the expected one, and what to do. */
 export function explainRefusal(answer: string): string {
   const [reason = ""] = answer.split("\n");
   if (/permission denied/i.test(answer)) return `${reason} The socket needs \`level admin\``;

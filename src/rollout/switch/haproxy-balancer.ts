@@ -1,7 +1,15 @@
 import { sleep } from "../../core/retry";
 import type { Colour, Found, FoundServer, Saved, Server } from "../plan";
 import { UnreachableError, type Balancer, type Command, type Traffic } from "./balancer";
-import { explainRefusal, isAccepting, ownerKey, parseMap, readTraffic, sumOpen } from "./haproxy-answers";
+import {
+  explainRefusal,
+  isAccepting,
+  listEnabling,
+  ownerKey,
+  parseMap,
+  readTraffic,
+  sumOpen,
+} from "./haproxy-answers";
 import { parseTable, type RuntimeApi, type Workers } from "./runtime-api";
 import { readVersion } from "./server-name";
 
@@ -145,26 +153,14 @@ export class HaproxyBalancer implements Balancer {
     const fastMs = Math.min(FAST_CHECK_MS, intervalMs);
     const address = server.address.includes(":") ? `[${server.address}]` : server.address;
     const checks = `check inter ${intervalMs}ms fastinter ${fastMs}ms downinter ${fastMs}ms rise ${passes} fall ${FAILED_CHECKS}`;
-    await this.command(
-      `add server ${backend}/${server.name} ${address}:${server.port} ${checks}`,
-      /registered/,
-      signal,
-    );
+    const add = `add server ${backend}/${server.name} ${address}:${server.port} ${checks}`;
+    await this.command(add, /registered/, signal);
     await this.enableServer(backend, server.name, signal);
   }
 
-  /** Out of maintenance it would count as healthy before its first check. */
   private async enableServer(backend: string, name: string, signal: AbortSignal): Promise<void> {
-    const current = await this.api.findCurrent(signal);
-    const server = `${backend}/${name}`;
-    const commands = [
-      `set server ${server} state ready`,
-      `set server ${server} health down`,
-      `set server ${server} weight 100%`,
-      `enable health ${server}`,
-    ];
-    const answers = await this.api.ask(current, commands, signal);
-    commands.forEach((command, index) => this.requireAnswer(command, answers[index] ?? "", /^$/));
+    const commands = listEnabling(`${backend}/${name}`);
+    this.requireEmpty(commands, await this.askCurrent(commands, signal));
   }
 
   private async removeServer(backend: string, name: string, signal: AbortSignal): Promise<void> {
@@ -245,9 +241,16 @@ export class HaproxyBalancer implements Balancer {
   }
 
   private async command(command: string, expected: RegExp, signal: AbortSignal): Promise<void> {
-    const current = await this.api.findCurrent(signal);
-    const [answer = ""] = await this.api.ask(current, [command], signal);
+    const [answer = ""] = await this.askCurrent([command], signal);
     this.requireAnswer(command, answer, expected);
+  }
+
+  private async askCurrent(commands: readonly string[], signal: AbortSignal): Promise<string[]> {
+    return this.api.ask(await this.api.findCurrent(signal), commands, signal);
+  }
+
+  private requireEmpty(commands: readonly string[], answers: readonly string[]): void {
+    commands.forEach((command, index) => this.requireAnswer(command, answers[index] ?? "", /^$/));
   }
 
   private requireAnswer(command: string, answer: string, expected: RegExp): string {

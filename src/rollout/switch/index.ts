@@ -4,7 +4,7 @@ import { describeError } from "../../core/errors";
 import { containsUnknown } from "../../core/schema";
 import { cancellable } from "../../provider/cancel";
 import { flushLog, logOf } from "../../provider/engine-log";
-import { isSettled, planActions, type Action } from "../plan";
+import { isSettled, planActions, type Action, type Found } from "../plan";
 import { GoneError, UnreachableError } from "./balancer";
 import { checkSwitch, readOptions } from "./check";
 import { converge, withdraw, type ConvergeOptions } from "./converge";
@@ -59,7 +59,7 @@ export function create(inputs: SwitchInputs): Promise<{ id: string; outs: Switch
     try {
       const open = await openSwitch(inputs, fresh, signal);
       await open.balancer.prepare(signal);
-      const lineage = await findLineage(open, inputs, signal);
+      const lineage = findLineage(await open.balancer.find(signal), open, inputs);
       return { id, outs: await run(inputs, { id, lineage: lineage ?? fresh.lineage }, signal) };
     } finally {
       await flushLog();
@@ -136,8 +136,9 @@ async function run(
 ): Promise<SwitchState> {
   const open = await openSwitch(inputs, identity, signal);
   await open.balancer.prepare(signal);
-  await findLineage(open, inputs, signal);
-  await converge(open.balancer, open.wish, describeRun(open, inputs.__kiln.urn, signal));
+  const found = await open.balancer.find(signal);
+  findLineage(found, open, inputs);
+  await converge(open.balancer, open.wish, describeRun(open, inputs.__kiln.urn, signal), found);
   const { live = "" } = await open.balancer.find(signal);
   const __kiln = { ...inputs.__kiln, lineage: identity.lineage };
   return { ...readOptions(inputs), active: live, __kiln, __provider: inputs.__provider };
@@ -147,12 +148,11 @@ async function run(
  * The names of the servers that are there, if this resource or the one that it replaces made them: it goes on with those.
  * Two switches on one key would undo each other's work for ever.
  */
-async function findLineage(
+function findLineage(
+  { owner }: Found,
   { balancer, wish }: OpenSwitch,
   inputs: SwitchInputs,
-  signal: AbortSignal,
-): Promise<string | undefined> {
-  const { owner } = await balancer.find(signal);
+): string | undefined {
   if (owner === undefined) return undefined;
   const [present, own] = [parseOwner(owner), parseOwner(wish.owner)];
   if (present.lineage === own.lineage || present.urn === own.urn) return present.lineage;

@@ -93,7 +93,7 @@ export function makeInputs(resource: Resource, version: string, keep = 1): Input
 }
 
 /** What a new process does not know. */
-const FORGOTTEN = { superseded: undefined, current: undefined, owner: undefined, hasState: undefined };
+const FORGOTTEN = { superseded: undefined, current: undefined };
 
 /** A run of the engine with this driver, in a process that remembers nothing; `version` is declared, unless the run destroys. */
 export function startRun(
@@ -108,6 +108,9 @@ export function startRun(
     moved: declared?.moved ?? true,
     keep: declared && (declared.keep ?? 1),
     ...FORGOTTEN,
+    // Of what the user wants made anew, Pulumi says nothing.
+    hasState: declared?.moved,
+    lineage: declared && resource.lineage,
     planned: tags.map((tag) => `docker-tag:${resource.stack}-${resource.name}:${tag}`),
   });
 }
