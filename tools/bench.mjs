@@ -2,12 +2,12 @@
 import { installPackages } from "./parts/apt.mjs";
 import { runForExitCode } from "./parts/command.mjs";
 import { compileTests, ensureBuild, ensureNodePackages, repositoryFolder } from "./parts/node-packages.mjs";
-import { describeMissing, lastingParts, setUp } from "./setup.mjs";
+import { describeMissing, lastingParts, setUp, testPrograms } from "./setup.mjs";
 
 await ensureNodePackages();
 await ensureBuild();
 await compileTests();
-const { environment, missing, stop } = await setUp({ needs: [...lastingParts, "registry"] });
+const { environment, missing, stop } = await setUp({ needs: [...lastingParts, ...testPrograms, "registry"] });
 try {
   if (missing.length > 0) throw new Error(`Measuring needs all parts:\n${describeMissing(missing)}`);
   await installPackages(

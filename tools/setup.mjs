@@ -25,9 +25,10 @@ export const lastingParts = /** @type {const} */ ([
   "engine",
   "tiny-image",
   "base-image",
-  "sshd",
-  "haproxy",
 ]);
+
+/** Programs that some tests start; where one is missing, only those are skipped. */
+export const testPrograms = /** @type {const} */ (["sshd", "haproxy"]);
 
 /**
  * @typedef {object} SetUp
