@@ -81,8 +81,8 @@ What to try next, in ${repositoryFolder}, after this line in your shell:
   . ${environmentFile}
 
   pulumi preview --diff   after a change in examples/python-app/app: names the file, builds nothing
-  pulumi up               builds the new image, replaces the container, removes the old image
-  pulumi destroy          removes the container and the image
+  pulumi up               builds the new image, replaces the container, keeps the old image for going back
+  pulumi destroy          removes the container and all images
 `);
 }
 
