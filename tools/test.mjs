@@ -76,7 +76,14 @@ async function runFiles(names, environment, options = []) {
   const files = names.map((name) => join("out/test", name.replace(/\.ts$/, ".js")));
   return runForExitCode(
     process.execPath,
-    ["--test", "--test-reporter=spec", "--enable-source-maps", ...options, ...files],
+    [
+      "--test",
+      "--test-reporter=spec",
+      "--enable-source-maps",
+      "--require=./out/test/support/seed.js",
+      ...options,
+      ...files,
+    ],
     {
       cwd: repositoryFolder,
       env: environment,

@@ -49,7 +49,7 @@ export function planDelete(claims: readonly Claim[], owner: string, id: string, 
     newer[0].fingerprint !== claim.fingerprint &&
     // What came after one that is still in state never took over: its dependents failed.
     run.superseded.indexOf(id) <= 0 &&
-    !mine.some((other) => other.id !== id && isUsing(other) && other.artifactId === claim.artifactId);
+    !mine.some((other) => isHeldOn(other, claim, run.superseded));
   if (!isWorthKeeping) return { dropped: ofId };
   // Kept before, and used again since: the younger mark counts.
   const older = mine.filter((other) => other.state === "keep" && other.artifactId === claim.artifactId);
@@ -57,6 +57,16 @@ export function planDelete(claims: readonly Claim[], owner: string, id: string, 
     kept: { ...claim, state: "keep" },
     dropped: [...older.filter((other) => other.id !== id), ...ofId],
   };
+}
+
+/** Another id uses the same artifact, and not only until its own delete, which this run is about to call. */
+function isHeldOn(other: Claim, claim: Claim, superseded: readonly string[]): boolean {
+  return (
+    other.id !== claim.id &&
+    isUsing(other) &&
+    other.artifactId === claim.artifactId &&
+    !superseded.includes(other.id)
+  );
 }
 
 function isUsing(claim: Claim): boolean {

@@ -5,6 +5,7 @@ import * as path from "node:path";
 import { test } from "node:test";
 import * as fc from "fast-check";
 import { describeWorld, makeWorld } from "../platforms/docker/provider-run";
+import { SEED } from "../support/seed";
 import { Deployment, live, PLAIN, type Action, type Up } from "./histories";
 
 /** On a laptop a sample: all of them take minutes. */
@@ -12,9 +13,8 @@ const HISTORIES = process.env["CI"] === "true" ? 10_000 : 500;
 
 test("whatever happens to three images of two stacks, none that is needed goes, and none is left", async () => {
   const shares = os.availableParallelism();
-  const seed = Math.floor(Math.random() * 1e9);
   const runs = Array.from({ length: shares }, (_, index) =>
-    run([String(Math.ceil(HISTORIES / shares)), String(seed + index)]),
+    run([String(Math.ceil(HISTORIES / shares)), String(SEED + index)]),
   );
   assert.deepEqual(
     (await Promise.all(runs)).filter((text) => text !== ""),
@@ -69,6 +69,12 @@ const calmUp: fc.Arbitrary<Up> = fc.record({
   newestFirst: fc.boolean(),
 });
 
+/** A version; "-" where what depends on it fails. */
+function readUp(text: string): Up {
+  const [version = ""] = text;
+  return { version, keep: 1, isDone: false, dependentFails: text.endsWith("-"), newestFirst: false };
+}
+
 test("going back to one of the versions that served last takes no build, whatever failed between", async () => {
   const history = fc.record({
     keep: fc.integer({ min: 0, max: 2 }),
@@ -92,6 +98,13 @@ test("going back to one of the versions that served last takes no build, whateve
       await deployment.destroy();
       assert.deepEqual(describeWorld(world), before);
     }),
-    { numRuns: 200, includeErrorInReport: true },
+    {
+      numRuns: 200,
+      includeErrorInReport: true,
+      examples: [
+        // The one that served was made again by a try that failed: both go at once, and its image stays.
+        [{ keep: 1, ups: ["c", "a-", "c-", "a", "c"].map(readUp) }],
+      ],
+    },
   );
 });
