@@ -1,4 +1,5 @@
 export * as docker from "./platforms/docker";
+export * as qemu from "./platforms/qemu";
 export * from "./provisioners";
 export * from "./post-processors";
 export { Image } from "./pulumi/image";

@@ -1,7 +1,8 @@
 /**
  * Sees to it that this machine has the real parts: Pulumi, its Docker provider, a Docker engine, images, a registry.
  * What is there is used; what is missing is made where that can be done, else the error says what to install.
- * As a program: `eval "$(node tools/setup.mjs)"` gives a shell the environment that the tests and the demo run in.
+ * As a program: `eval "$(node tools/setup.mjs)"` gives a shell the environment that the tests and the demo run in;
+ * with the argument `qemu` also QEMU, and what its tests start from.
  */
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
@@ -11,12 +12,16 @@ import { say, withLock } from "./parts/cache.mjs";
 import { findEngine } from "./parts/docker-engine.mjs";
 import { ensureDockerProvider, prepareDockerProvider } from "./parts/docker-provider.mjs";
 import { findHaproxy } from "./parts/haproxy.mjs";
+import { findMediaReaders } from "./parts/media-readers.mjs";
 import { findPulumi } from "./parts/pulumi.mjs";
 import { pulumiEnvironment, pulumiHome } from "./parts/pulumi-environment.mjs";
+import { findQemu } from "./parts/qemu.mjs";
+import { findQemuDisk } from "./parts/qemu-disk.mjs";
+import { ensureQemuInstaller } from "./parts/qemu-installer.mjs";
 import { startRegistry } from "./parts/registry.mjs";
 import { findSshd } from "./parts/sshd.mjs";
 
-/** @typedef {"pulumi" | "docker-provider" | "engine" | "tiny-image" | "base-image" | "registry" | "sshd" | "haproxy"} Part */
+/** @typedef {"pulumi" | "docker-provider" | "engine" | "tiny-image" | "base-image" | "registry" | "sshd" | "haproxy" | "media-readers" | "qemu" | "qemu-disk" | "qemu-installer"} Part */
 
 /** What lasts beyond one run; a registry does not. */
 export const lastingParts = /** @type {const} */ ([
@@ -28,7 +33,10 @@ export const lastingParts = /** @type {const} */ ([
 ]);
 
 /** Programs that some tests start; where one is missing, only those are skipped. */
-export const testPrograms = /** @type {const} */ (["sshd", "haproxy"]);
+export const testPrograms = /** @type {const} */ (["sshd", "haproxy", "media-readers"]);
+
+/** What the tests of QEMU images start, and start from; as with the programs, only those are skipped without it. */
+export const qemuParts = /** @type {const} */ (["qemu", "qemu-disk", "qemu-installer"]);
 
 /**
  * @typedef {object} SetUp
@@ -117,11 +125,40 @@ export function setUp({ needs }) {
     });
   }
 
+  async function setUpMediaReaders() {
+    await attempt("media-readers", async () => {
+      environment.KILN_MEDIA_READERS = await findMediaReaders();
+    });
+  }
+
+  async function setUpQemu() {
+    await attempt("qemu", async () => {
+      environment.KILN_QEMU = await findQemu();
+    });
+    await attempt("qemu-disk", async () => {
+      const disk = await findQemuDisk();
+      environment.KILN_QEMU_DISK = disk.path;
+      environment.KILN_QEMU_DISK_SHA256 = disk.sha256;
+    });
+    await attempt("qemu-installer", async () => {
+      const installer = await ensureQemuInstaller();
+      environment.KILN_QEMU_INSTALLER = installer.path;
+      environment.KILN_QEMU_INSTALLER_SHA256 = installer.sha256;
+    });
+  }
+
   /** @param {Part} part */
   const isMissing = (part) => missing.some((entry) => entry.part === part);
 
   return withLock("setup", async () => {
-    await Promise.all([setUpPulumi(), setUpEngine().then(setUpRegistry), setUpSshd(), setUpHaproxy()]);
+    await Promise.all([
+      setUpPulumi(),
+      setUpEngine().then(setUpRegistry),
+      setUpSshd(),
+      setUpHaproxy(),
+      setUpMediaReaders(),
+      setUpQemu(),
+    ]);
     return {
       environment,
       missing,
@@ -166,7 +203,8 @@ export function formatExports(environment) {
 const quote = (value) => `'${value.replaceAll("'", "'\\''")}'`;
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { environment, missing } = await setUp({ needs: lastingParts });
+  const ofQemu = process.argv.includes("qemu") ? qemuParts : [];
+  const { environment, missing } = await setUp({ needs: [...lastingParts, ...ofQemu] });
   process.stdout.write(formatExports(environment));
   if (missing.length > 0) {
     say(`Missing:\n${describeMissing(missing)}`);

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { say } from "./parts/cache.mjs";
 import { runForExitCode } from "./parts/command.mjs";
 import { compileTests, ensureBuild, ensureNodePackages, repositoryFolder } from "./parts/node-packages.mjs";
-import { describeMissing, lastingParts, setUp, testPrograms } from "./setup.mjs";
+import { describeMissing, lastingParts, qemuParts, setUp, testPrograms } from "./setup.mjs";
 
 const testFolder = join(repositoryFolder, "test");
 const inCi = process.env.CI === "true";
@@ -21,8 +21,10 @@ async function runTests(args) {
   await compileTests();
   // Without the variables of the parts, tests of both a fake and the real thing keep to the fake, in CI as well.
   if (args.includes("unit")) return runFiles(files.ordinary, { ...withoutParts(), CI: undefined });
+  // Minutes and a gigabyte, the first time: not for somebody who tries something else.
+  const ofQemu = [...files.ordinary, ...files.live].some((name) => name.includes("qemu")) ? qemuParts : [];
   const { environment, missing, stop } = await setUp({
-    needs: [...lastingParts, ...testPrograms, "registry"],
+    needs: [...lastingParts, ...testPrograms, ...ofQemu, "registry"],
   });
   // Ctrl-C reaches the tests by themselves; we stay to stop what we started.
   process.on("SIGINT", () => say("Interrupted: stopping what was started"));
@@ -34,7 +36,8 @@ async function runTests(args) {
       if (inCi) return 1;
     }
     const ordinary = await runFiles(files.ordinary, environment);
-    if (missing.some(({ part }) => !testPrograms.some((program) => program === part))) return ordinary;
+    const optional = [...testPrograms, ...qemuParts];
+    if (missing.some(({ part }) => !optional.some((each) => each === part))) return ordinary;
     // These share one engine and the machine's cores with what they measure and start: one at a time.
     const live = await runFiles(files.live, environment, ["--test-concurrency=1"]);
     return ordinary || live;

@@ -126,6 +126,11 @@ export function isSameUrn(owner: string, other: string): boolean {
   return owner.slice(0, -8) === other.slice(0, -8);
 }
 
+/** Somebody needs the artifact now: it is not only kept for later, or waiting to go. */
+export function isUsing(claim: Claim): boolean {
+  return claim.state !== "keep" && claim.state !== "gone";
+}
+
 /** Those of one resource. */
 export function listOwned(claims: readonly Claim[], owner: string): Claim[] {
   return claims.filter((claim) => claim.owner === owner);

@@ -31,6 +31,8 @@ export interface Provisioning {
 export interface StageKeeper {
   /** All that steps run under, the source by its content: it names the machine before the first step, on any engine. */
   readonly machine: { [key: string]: Json | undefined };
+  /** The machine before the first step is worth a stage too: it takes long to get there. */
+  readonly savesStart?: boolean;
   /** Which of these stages there are. */
   findStages(keys: readonly string[]): Promise<ReadonlySet<string>>;
   /** Makes the machine, as it was saved under the key or from the source; in place of the one that there was. `isSaved`: stages may be made of it. */

@@ -51,6 +51,8 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
    * or as it was if it lies elsewhere. Runs before the options are validated.
    */
   localize?(options: Options, relativize: (text: string) => string): Options;
+  /** Local files and folders beside those of the units whose contents shape the artifact. */
+  listSources?(options: Options): { path: string }[];
   /** Who tells what `resolveBase` gives, and the values that it depends on; undefined where the source is not followed. */
   describeBase?(options: Options): { host: string; dependsOn: unknown[] } | undefined;
   /** Something that changes when the source does, where the user wants to follow it (`pull: "always"`). */
@@ -68,6 +70,8 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   listFiles?(options: Options): string[];
   /** Changes that no rebuild follows but that need the resource made anew, e.g. another engine. */
   listReplacing(before: Partial<Options>, after: Partial<Options>): string[];
+  /** Whether it is looked after by claims at its site; else it is files that belong to one resource alone, or nothing. */
+  isClaimed(artifact: Artifact): boolean;
   /** Whether something that a post-processor made is not at the site, but e.g. in a registry. */
   isRemote(made: string): boolean;
   /** Options whose change must reach the state, by an update. */

@@ -3,7 +3,7 @@
  * over the list of claims. Pulumi does not tell whether a delete means "replaced" or "destroyed"; the claims and what one
  * run has seen do.
  */
-import { isConfirmed, isSameUrn, listOwned, sequenceOf, type Claim } from "./claims";
+import { isConfirmed, isSameUrn, isUsing, listOwned, sequenceOf, type Claim } from "./claims";
 
 /** How many replaced artifacts stay, where the user says nothing. */
 export const DEFAULT_KEEP = 1;
@@ -67,10 +67,6 @@ function isHeldOn(other: Claim, claim: Claim, superseded: readonly string[]): bo
     other.artifactId === claim.artifactId &&
     !superseded.includes(other.id)
   );
-}
-
-function isUsing(claim: Claim): boolean {
-  return claim.state !== "keep" && claim.state !== "gone";
 }
 
 /** Ids that are replaced but not deleted yet, oldest first: all that is confirmed, but the newest. What is retained is not the provider's business. */

@@ -6,18 +6,9 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { cacheFolder } from "./folders";
-import { identifyProcess, isDead, type ProcessIdentity } from "./journal";
-import { sleep } from "./retry";
+import { takeLock, type HeldLock } from "./lock";
 import type { StageRecord } from "./stage-reason";
 import { learnCosts, type StageCosts } from "./stages";
-
-const LOCK_POLL_MS = 100;
-
-/** A stage that only this process makes now; `waited` if another one did before. */
-export interface StageLock {
-  waited: boolean;
-  release(): void;
-}
 
 export class StageMemory {
   private readonly folder: string;
@@ -65,23 +56,9 @@ export class StageMemory {
       if (!keys.has(name)) fs.rmSync(path.join(folder, name), { force: true });
   }
 
-  /**
-   * Waits until nobody else on this machine makes this stage, and says so to others. A holder that died is passed over.
-   * Two that take over at the same moment both build: that costs time, nothing else.
-   */
-  async lock(key: string, signal: AbortSignal): Promise<StageLock> {
-    const file = path.join(this.folder, "locks", key);
-    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-    let waited = false;
-    while (!tryLock(file)) {
-      const holder = readJson<ProcessIdentity>(file);
-      if (holder && isAlive(holder)) {
-        waited = true;
-        await sleep(LOCK_POLL_MS, signal);
-      } else if (holder || isOld(file)) fs.rmSync(file, { force: true });
-      else await sleep(LOCK_POLL_MS, signal); // it is being written
-    }
-    return { waited, release: () => fs.rmSync(file, { force: true }) };
+  /** Waits until nobody else on this machine makes this stage. Two that make it all the same lose time, nothing else. */
+  lock(key: string, signal: AbortSignal): Promise<HeldLock> {
+    return takeLock(path.join(this.folder, "locks", key), signal);
   }
 
   private read<T>(name: string): T | undefined {
@@ -95,27 +72,6 @@ export class StageMemory {
     fs.writeFileSync(draft, JSON.stringify(content), { mode: 0o600 });
     fs.renameSync(draft, file);
   }
-}
-
-function tryLock(file: string): boolean {
-  try {
-    fs.writeFileSync(file, JSON.stringify(identifyProcess()), { flag: "wx", mode: 0o600 });
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-    throw error;
-  }
-}
-
-/** One that cannot be asked (another machine on the same folder) is not waited for: it could be for ever. */
-function isAlive(holder: ProcessIdentity): boolean {
-  return holder.machine === identifyProcess().machine && !isDead(holder);
-}
-
-/** A lock without a holder is that of a process which died between making and writing it. */
-function isOld(file: string): boolean {
-  const stats = fs.statSync(file, { throwIfNoEntry: false });
-  return stats !== undefined && Date.now() - stats.mtimeMs > 10 * LOCK_POLL_MS;
 }
 
 /** Undefined for what is missing or damaged: it is only a cache. */

@@ -58,7 +58,10 @@ export async function runStaged(
   try {
     const done = settings.isRebuild ? 0 : await findStart(run);
     tellReuse(run, done, before);
-    await runSteps(run, await openMachine(run, done, 0));
+    await runSteps(
+      run,
+      done === 0 && keeper.savesStart ? await openStart(run) : await openMachine(run, done, 0),
+    );
   } finally {
     keepReasons(run.record, before);
     settings.memory.writeRecord(settings.owner, run.record);
@@ -91,17 +94,43 @@ function isSame(one: Record<string, string>, other: Record<string, string>): boo
   return canonicalize(one) === canonicalize(other);
 }
 
+/** The machine before the first step, as it was saved; else made, and saved. Only one build makes it. */
+async function openStart(run: Run): Promise<number> {
+  const { context, keeper, settings, keys } = run;
+  const [key = ""] = keys;
+  const lock = settings.isRebuild ? undefined : await settings.memory.lock(key, context.signal);
+  try {
+    if (lock && (await keeper.findStages([key])).has(key) && (await tryStart(run, key))) return 0;
+    await keeper.openMachine(undefined, { isSaved: true });
+    await saveAs(run, key);
+    return 0;
+  } finally {
+    lock?.release();
+  }
+}
+
+async function tryStart({ context, keeper, settings }: Run, key: string): Promise<boolean> {
+  try {
+    await keeper.openMachine(key, { isSaved: true });
+    await keeper.claimStages([key]);
+  } catch (error) {
+    throwIfAborted(context.signal);
+    context.log.warn(`the saved machine cannot be used, so it is made anew: ${describeError(error)}`);
+    return false;
+  }
+  settings.memory.touch([key]);
+  context.log.tell("the machine was saved as it starts: it goes on from there");
+  return true;
+}
+
 /** Goes from `before` steps done to `done`, where that stage is still there; how many are done then. */
-async function openMachine(
-  { context, keeper, settings, keys }: Run,
-  done: number,
-  before: number,
-): Promise<number> {
+async function openMachine(run: Run, done: number, before: number): Promise<number> {
+  const { context, keeper, settings, keys } = run;
   if (done === 0) {
     await keeper.openMachine(undefined, { isSaved: true });
     return 0;
   }
-  const used = keys.slice(1, done + 1);
+  const used = keys.slice(keeper.savesStart ? 0 : 1, done + 1);
   const startedAt = performance.now();
   try {
     await keeper.openMachine(keys[done], { isSaved: done < keys.length - 1 });
@@ -109,11 +138,13 @@ async function openMachine(
   } catch (error) {
     throwIfAborted(context.signal);
     context.log.warn(`the stage cannot be used, so all steps run: ${describeError(error)}`);
-    await keeper.openMachine(undefined, { isSaved: true });
     context.skipSteps(-before);
+    if (keeper.savesStart) return openStart(run);
+    await keeper.openMachine(undefined, { isSaved: true });
     return 0;
   }
-  settings.memory.learn({ restoreMs: performance.now() - startedAt });
+  // Where its start is saved too, a machine is restored in any case.
+  if (!keeper.savesStart) settings.memory.learn({ restoreMs: performance.now() - startedAt });
   settings.memory.touch(used);
   context.skipSteps(done - before);
   return done;
@@ -206,24 +237,30 @@ async function holdsSecret({ context, keeper }: Run): Promise<boolean> {
   return pattern === undefined || (await keeper.containsText(pattern));
 }
 
-/** A cache that cannot be written is no reason for a build to fail. */
 async function save(
-  { context, keeper, settings, keys, steps }: Run,
+  run: Run,
   index: number,
   { startedAt, sizeBytes }: { startedAt: number; sizeBytes: number },
 ): Promise<Unsaved | undefined> {
+  const { keeper, settings, keys, steps } = run;
   const key = keys[index + 1] ?? "";
+  if (!(await saveAs(run, key))) return { unsaved: "it could not be saved", isEnd: true };
+  settings.memory.learn({ saveMs: performance.now() - startedAt, sizeBytes });
+  await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });
+  return undefined;
+}
+
+/** A cache that cannot be written is no reason for a build to fail. */
+async function saveAs({ context, keeper, settings }: Run, key: string): Promise<boolean> {
+  const startedAt = performance.now();
   try {
     await keeper.saveStage(key);
   } catch (error) {
     throwIfAborted(context.signal);
     context.log.warn(`a stage could not be saved; the build goes on without: ${describeError(error)}`);
-    return { unsaved: "it could not be saved", isEnd: true };
+    return false;
   }
-  const saveMs = performance.now() - startedAt;
-  settings.memory.learn({ saveMs, sizeBytes });
   settings.memory.touch([key]);
-  context.log.info(`saved as stage ${key} (${formatDuration(saveMs)})`);
-  await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });
-  return undefined;
+  context.log.info(`saved as stage ${key} (${formatDuration(performance.now() - startedAt)})`);
+  return true;
 }

@@ -41,6 +41,7 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     all.filter((unit) => unit.valid),
     problems,
   );
+  const ownTrees = await readOwnSources(platform, options, problems);
   if (problems.length > 0) throw new ValidationError(problems);
   warnAboutShortSecrets(news, options);
 
@@ -56,6 +57,7 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     // A step of an unknown kind is not among the units.
     provisioners: hasUnknownUnit(options.provisioners) ? UNKNOWN : provisioners,
     base: baseDigest,
+    ...(ownTrees.length === 0 ? {} : { sources: ownTrees.map(({ hash }) => hash) }),
   };
   // One that comes in was kept by `ignoreChanges`: the user has frozen the image.
   const fingerprint =
@@ -74,9 +76,10 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     contents:
       news.contents ??
       cutTrees(
-        units.provisioners
-          .flatMap((unit) => trees.get(unit) ?? [])
-          .map((tree) => ({ name: tree.path, tree })),
+        [...ownTrees, ...units.provisioners.flatMap((unit) => trees.get(unit) ?? [])].map((tree) => ({
+          name: tree.path,
+          tree,
+        })),
       ),
     ...(baseDigest === undefined ? {} : { baseDigest }),
     __kiln: {
@@ -158,6 +161,23 @@ async function readSources(units: readonly Unit[], problems: Problem[]): Promise
     }
   }
   return trees;
+}
+
+/** Of what the platform itself sends into the machine. */
+async function readOwnSources(
+  platform: Platform,
+  options: CommonOptions,
+  problems: Problem[],
+): Promise<SourceTree[]> {
+  if (problems.length > 0 || !platform.listSources) return [];
+  const sources = platform.listSources(options).filter((source) => !containsUnknown(source));
+  try {
+    return await hashSources(sources, { cwd: process.cwd() });
+  } catch (error) {
+    if (!(error instanceof SourceProblems)) throw error;
+    problems.push(...error.problems.map(({ path, reason }) => ({ path: "", reason: `${path} ${reason}` })));
+    return [];
+  }
 }
 
 /** Names of secrets that are too short to be masked. Unknown as a whole, they arrive as one string. */

@@ -140,14 +140,13 @@ async function confirm(
   claim: Omit<Claim, "artifactId">,
   artifact: Artifact,
 ): Promise<void> {
-  const { site, inputs } = operation;
+  const { site, inputs, platform } = operation;
   const { urn, retain } = inputs.__kiln;
   // To the end, even if the user has cancelled meanwhile: these are a few quick calls.
   const signal = AbortSignal.timeout(CONFIRM_MS);
   // First what the journal knows: of a claim alone nobody could tell which names came with it.
   await tidy(urn, () => sweepRemains({ ...operation, signal }));
-  // Files have no claims.
-  if (artifact.kind !== "none" && (artifact.files ?? []).length === 0) {
+  if (platform.isClaimed(artifact)) {
     const mine = { ...claim, artifactId: artifact.id };
     await site.putClaim({ ...mine, state: retain ? "pin" : "live" }, signal);
     await tidy(urn, async () => {

@@ -86,7 +86,7 @@ export function needsImage(platform: Platform, olds: State, news: Inputs): boole
 /** Where the image is neither on this engine nor in a registry, only a build makes one. */
 async function isOutOfReach(platform: Platform, olds: State, news: Inputs): Promise<boolean> {
   const { artifact, records, endpoint } = olds.__kiln.built;
-  if ((artifact.files ?? []).length > 0 || artifact.kind === "none") return false;
+  if (!platform.isClaimed(artifact)) return false;
   const { urn } = news.__kiln;
   const preview = await previewSite(platform, readOptions(platform, news), urn);
   if (!preview) return false;

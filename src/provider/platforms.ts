@@ -5,6 +5,9 @@ const PLATFORMS: Record<string, () => Platform> = {
   "docker:Image": () =>
     (require("../platforms/docker/platform") as typeof import("../platforms/docker/platform"))
       .platform as unknown as Platform,
+  "qemu:Image": () =>
+    (require("../platforms/qemu/platform") as typeof import("../platforms/qemu/platform"))
+      .platform as unknown as Platform,
 };
 
 export function requirePlatform(type: string): Platform {

@@ -16,14 +16,14 @@ export function readImage(id: string, state: State): Promise<{ id?: string; prop
     const log = logOf(state.__kiln.urn);
     try {
       const { artifact } = state.__kiln.built;
-      const missing = (artifact.files ?? []).find(isMissing);
+      const platform = requirePlatform(state.__kiln.type);
+      const isClaimed = platform.isClaimed(artifact);
+      const missing = isClaimed ? undefined : (artifact.files ?? []).find(isMissing);
       if (missing !== undefined) {
         log.info(`gone: ${missing} does not exist any more`);
         return {};
       }
-      const platform = requirePlatform(state.__kiln.type);
-      const isOnEngine = (artifact.files ?? []).length === 0 && artifact.kind !== "none";
-      const site = isOnEngine ? await platform.connect(readOptions(platform, state), { signal }) : undefined;
+      const site = isClaimed ? await platform.connect(readOptions(platform, state), { signal }) : undefined;
       const place = site ? await locate(site, state, signal) : "here";
       if (place !== "gone") return { id, props: await readDrift(platform, site, place, id, state, signal) };
       log.info(`gone: ${artifact.id.slice(0, 19)} is not on the engine any more`);

@@ -37,9 +37,9 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<{ ou
 
 /** An engine is a cache: what was pushed comes back from its registry, by digest, and gets its claim again. */
 async function bringBack(operation: Operation, olds: State, id: string): Promise<void> {
-  const { site, signal, inputs } = operation;
+  const { site, signal, inputs, platform } = operation;
   const { artifact, records, owner } = olds.__kiln.built;
-  if ((artifact.files ?? []).length > 0 || artifact.kind === "none") return;
+  if (!platform.isClaimed(artifact)) return;
   if (
     !(await site.restore(
       artifact,
@@ -47,7 +47,7 @@ async function bringBack(operation: Operation, olds: State, id: string): Promise
       signal,
     ))
   ) {
-    if (!needsImage(operation.platform, olds, inputs)) return;
+    if (!needsImage(platform, olds, inputs)) return;
     throw new Error(
       `The image ${artifact.id} is neither on the engine at ${site.address} nor in a registry. Run \`pulumi up --refresh\`: it is built again`,
     );

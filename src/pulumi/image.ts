@@ -1,10 +1,7 @@
-import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import type { Artifact } from "../core/model";
+import { describeResource } from "./describe";
 import { provider } from "./stub";
-
-const PACKAGE_FOLDER = path.resolve(__dirname, "..", "..");
-const STATE_VERSION = 1;
 
 /** An image as a resource. Abstract: use the one of your platform, e.g. `kiln.docker.Image`. */
 export abstract class Image extends pulumi.dynamic.Resource {
@@ -19,7 +16,7 @@ export abstract class Image extends pulumi.dynamic.Resource {
 
   /** For platforms: `credentials` are the options that must be secret in state, `outputs` what `create` gives beside the common ones. */
   protected constructor(
-    platform: { type: string; module: string; resource: string; credentials: string[]; outputs: string[] },
+    platform: { module: string; resource: string; credentials: string[]; outputs: string[] },
     name: string,
     args: object,
     options: pulumi.CustomResourceOptions = {},
@@ -30,7 +27,13 @@ export abstract class Image extends pulumi.dynamic.Resource {
     for (const [key, value] of Object.entries(args)) {
       if (value !== undefined) props[key] = platform.credentials.includes(key) ? pulumi.secret(value) : value;
     }
-    props["__kiln"] = describeResource(platform, name, args, options);
+    props["__kiln"] = {
+      ...describeResource(platform, name, options),
+      project: pulumi.getProject(),
+      stack: pulumi.getStack(),
+      secretOptions: listSecretOptions(args, platform.credentials),
+      retain: options.retainOnDelete ?? false,
+    };
     // The SDK notes a stack trace for each property, to name promises that leak: half of a program's time with 20 images.
     const stackTraceLimit = Error.stackTraceLimit;
     if (!process.env["PULUMI_DEBUG_PROMISE_LEAKS"]) Error.stackTraceLimit = 0;
@@ -44,32 +47,6 @@ export abstract class Image extends pulumi.dynamic.Resource {
       Error.stackTraceLimit = stackTraceLimit;
     }
   }
-}
-
-/** Every output has it, for the SDK's own use. */
-interface Waitable {
-  promise(): Promise<string>;
-}
-
-/** What the provider is not told by the engine. */
-function describeResource(
-  platform: { type: string; module: string; resource: string; credentials: string[] },
-  name: string,
-  args: object,
-  options: pulumi.CustomResourceOptions,
-): Record<string, unknown> {
-  const type = `pulumi-nodejs:dynamic/kiln/${platform.module}:${platform.resource}`;
-  return {
-    type: platform.type,
-    stateVersion: STATE_VERSION,
-    // The promise: an output would wait for the component that waits for this resource.
-    urn: (pulumi.createUrn(name, type, options.parent) as unknown as Waitable).promise(),
-    from: path.relative(process.cwd(), PACKAGE_FOLDER).split(path.sep).join("/"),
-    project: pulumi.getProject(),
-    stack: pulumi.getStack(),
-    secretOptions: listSecretOptions(args, platform.credentials),
-    retain: options.retainOnDelete ?? false,
-  };
 }
 
 /** Options into which a secret was interpolated, at any depth. */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import * as docker from "@pulumi/docker";
 import * as pulumi from "@pulumi/pulumi";
 import type { Args } from "../pulumi/args";
+import { dropUndefined } from "../pulumi/describe";
 import { Generation } from "./generation";
 import { HaproxySwitch } from "./haproxy";
 import type { ProxyTimeoutOptions, SwitchDrainOptions, SwitchHealthOptions } from "./options";
@@ -244,8 +245,4 @@ function sortKeys(value: unknown): unknown {
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([key, item]) => [key, sortKeys(item)]),
   );
-}
-
-function dropUndefined<T extends object>(values: T): T {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
 }

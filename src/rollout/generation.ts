@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
+import { describeResource } from "../pulumi/describe";
 import { provider } from "../pulumi/stub";
-import { describeRollout } from "./haproxy";
 
 /** What a generation is made of. */
 export interface GenerationArgs {
@@ -39,7 +39,7 @@ export class Generation extends pulumi.dynamic.Resource {
         proxyAddress: undefined,
         foreignRange: undefined,
         ...args,
-        __kiln: describeRollout("Generation", name, options),
+        __kiln: describeResource({ module: "rollout", resource: "Generation" }, name, options),
       },
       options,
       "kiln/rollout",

@@ -1,13 +1,10 @@
-import * as path from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import type { Args } from "../pulumi/args";
+import { describeResource, dropUndefined } from "../pulumi/describe";
 import { provider } from "../pulumi/stub";
 import type { HaproxySwitchOptions } from "./options";
 
 export type * from "./options";
-
-const PACKAGE_FOLDER = path.resolve(__dirname, "..", "..");
-const STATE_VERSION = 1;
 
 /** Arguments of `HaproxySwitch`. */
 export type HaproxySwitchArgs = Args<HaproxySwitchOptions>;
@@ -31,38 +28,15 @@ export class HaproxySwitch extends pulumi.dynamic.Resource {
         active: undefined,
         ...dropUndefined({ proxy, servers, version, health, drain, configuration, host }),
         ...(args.certificates === undefined ? {} : { certificates: pulumi.secret(args.certificates) }),
-        __kiln: describeRollout("HaproxySwitch", name, options),
+        __kiln: {
+          ...describeResource({ module: "rollout", resource: "HaproxySwitch" }, name, options),
+          // A preview answers where an update must ask.
+          dryRun: pulumi.runtime.isDryRun(),
+        },
       },
       options,
       "kiln/rollout",
       "HaproxySwitch",
     );
   }
-}
-
-/** Every output has it, for the SDK's own use. */
-interface Waitable {
-  promise(): Promise<string>;
-}
-
-/** What the provider is not told by the engine. */
-export function describeRollout(
-  resource: string,
-  name: string,
-  options: pulumi.CustomResourceOptions,
-): Record<string, unknown> {
-  const type = `pulumi-nodejs:dynamic/kiln/rollout:${resource}`;
-  return {
-    type: `rollout:${resource}`,
-    stateVersion: STATE_VERSION,
-    // The promise: an output would wait for the component that waits for this resource.
-    urn: (pulumi.createUrn(name, type, options.parent) as unknown as Waitable).promise(),
-    from: path.relative(process.cwd(), PACKAGE_FOLDER).split(path.sep).join("/"),
-    // A preview answers where an update must ask.
-    dryRun: pulumi.runtime.isDryRun(),
-  };
-}
-
-function dropUndefined(values: Record<string, unknown>): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 }

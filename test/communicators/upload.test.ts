@@ -130,13 +130,14 @@ describe("uploading to a real sshd", { skip: !hasSshd() }, () => {
 
   test(
     "a full disk is named, leaves what was there, and leaves nothing behind",
-    { skip: process.getuid?.() !== 0 },
+    { skip: process.getuid?.() !== 0 && process.env["CI"] !== "true" },
     async (t) => {
       const { machine, here, there } = await begin(t);
       fs.mkdirSync(there);
       try {
         execFileSync("mount", ["-t", "tmpfs", "-o", "size=2m", "tmpfs", there]);
-      } catch {
+      } catch (error) {
+        if (process.env["CI"] === "true") throw error;
         return t.skip("this machine cannot mount a small disk");
       }
       try {

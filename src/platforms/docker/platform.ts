@@ -53,6 +53,7 @@ export const platform: Platform<DockerImageOptions> = {
   },
   listFiles: (options) => (options.exportPath === undefined ? [] : [options.exportPath]),
   listReplacing: (before, after) => ((before.host ?? "") === (after.host ?? "") ? [] : ["host"]),
+  isClaimed: (artifact) => artifact.kind === "docker-image",
   isRemote: (made) => made.startsWith("docker-push:"),
   updateOptions: ["deleteFromRegistry"],
 };

@@ -31,7 +31,6 @@ export class DockerImage extends BaseImage {
   constructor(name: string, args: DockerImageArgs, options?: pulumi.CustomResourceOptions) {
     super(
       {
-        type: "docker:Image",
         module: "docker",
         resource: "Image",
         credentials: ["secrets", "registryAuth"],

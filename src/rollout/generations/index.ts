@@ -20,7 +20,7 @@ export interface GenerationInputs extends Partial<Allotment> {
   replicas: number;
   wishedSubnet?: string;
   host?: string;
-  __kiln: { type: string; stateVersion: number; urn: string; from: string; dryRun?: boolean };
+  __kiln: { type: string; stateVersion: number; urn: string; from: string };
   __provider?: string;
 }
 
@@ -32,8 +32,8 @@ const memories = (holder[key] ??= new Map<string, Partial<GenerationInputs>>());
 export function check(olds: Partial<GenerationInputs>, news: GenerationInputs): Promise<GenerationInputs> {
   return cancellable(async (signal) => {
     const { content, replicas, wishedSubnet, host, __provider } = news;
-    const { type, stateVersion, urn, from } = news.__kiln;
-    const __kiln = { type, stateVersion, urn, from };
+    const { __kiln } = news;
+    const { urn } = __kiln;
     // A replacement is checked a second time, without its old inputs.
     const previous = olds.subnet === undefined ? (memories.get(urn) ?? olds) : olds;
     memories.set(urn, previous);

@@ -1,0 +1,165 @@
+import * as fs from "node:fs";
+import * as path from "node:path";
+import type { Claim } from "../../core/claims";
+import type { BuildContext } from "../../core/context";
+import { parseDuration } from "../../core/duration";
+import type { Artifact, Builder, Provisioning } from "../../core/model";
+import { withDeadline } from "../../core/retry";
+import { testImage } from "./boot-test";
+import { hashFile, nameImage, nameVariables, writeImage } from "./capture";
+import type { Disk, QemuDriver } from "./driver";
+import { findKind } from "./kind";
+import type { Ledger } from "./ledger";
+import { BuildMachine, type MachineSetup } from "./machine";
+import type { QemuImageOptions } from "./options";
+import { nameMachine } from "./run-folder";
+import { sealMachine } from "./seal";
+import { findSource } from "./source";
+import type { StageStore } from "./stage-store";
+import { QemuStages } from "./stages";
+
+export interface QemuArtifact extends Artifact {
+  kind: "qemu-image";
+  /** The image, and its UEFI variables if it has any. */
+  files: string[];
+  data: {
+    format: string;
+    sizeBytes: number;
+    /** Of the machine's disk. */
+    virtualSizeBytes: number;
+    /** Where it is: the machine's name, and the path from the program's folder. */
+    places: { machine: string; path: string }[];
+  };
+}
+
+export interface QemuBuilderOptions {
+  driver: QemuDriver;
+  store: StageStore;
+  ledger: Ledger;
+  options: QemuImageOptions;
+  /** The digest that a list of checksums names. */
+  base: string | undefined;
+  claim: Omit<Claim, "artifactId">;
+  /** This machine's name, for people. */
+  machine: string;
+}
+
+/** How many steps a build has beside its provisioners: source, boot, shutdown, capture. */
+export const OWN_STEPS = 4;
+const DEFAULT_SHUTDOWN_TIMEOUT = "5m";
+
+export class QemuBuilder implements Builder<QemuArtifact> {
+  constructor(private readonly setup: QemuBuilderOptions) {}
+
+  async build(context: BuildContext, provisioning: Provisioning): Promise<QemuArtifact> {
+    const { driver, store, options, base, claim } = this.setup;
+    const kind = await findKind(context, driver, options);
+    const source = await context.step(`source: ${options.isoUrl}`, () =>
+      findSource(context, driver, options, base),
+    );
+    const machineSetup = { driver, store, options, kind, source };
+    const build = new BuildMachine(context, machineSetup, nameMachine(context.buildId));
+    const { owner, id } = claim;
+    const stages = await QemuStages.create(context, { ...machineSetup, owner, id }, build);
+    await provisioning.run(build.communicator, stages);
+    await context.step("shutdown", () => this.shutDown(context, build));
+    return context.step("capture", () => this.capture(context, machineSetup, build));
+  }
+
+  private async shutDown(context: BuildContext, build: BuildMachine): Promise<void> {
+    const { sshUsername, seal = true, shutdownCommand, shutdownTimeout } = this.setup.options;
+    const timeout = shutdownTimeout ?? DEFAULT_SHUTDOWN_TIMEOUT;
+    await sealMachine(context, build.communicator, {
+      user: sshUsername,
+      isSealed: seal,
+      publicKey: build.publicKey,
+    });
+    const what = `Shutting the machine down (shutdownTimeout ${timeout})`;
+    await withDeadline(what, parseDuration(timeout), context.signal, (signal) =>
+      build.shutDown(shutdownCommand, signal),
+    );
+  }
+
+  /** Nobody sees the image before it is whole, tested and claimed. */
+  private async capture(
+    context: BuildContext,
+    setup: MachineSetup,
+    build: BuildMachine,
+  ): Promise<QemuArtifact> {
+    const { driver, options, claim } = this.setup;
+    const { signal, cwd, name } = context;
+    const image = nameImage(options, { ...claim, name, cwd });
+    const target = path.resolve(cwd, image);
+    const draft = `${target}.${context.buildId}.draft`;
+    const files = [{ draft, target, name: image }];
+    await fs.promises.mkdir(path.dirname(target), { recursive: true });
+    deferRemoval(context, files);
+    const backing = options.thin ? setup.source.disk : undefined;
+    await writeImage(context, driver, options, { disk: build.disk, backing, target: draft });
+    if (build.variablesFile !== undefined) {
+      const variables = nameVariables(image);
+      const copy = { draft: `${draft}-efivars`, target: path.resolve(cwd, variables), name: variables };
+      files.push(copy);
+      await fs.promises.copyFile(build.variablesFile, copy.draft);
+    }
+    const sha256 = await hashFile(draft, signal);
+    const disk = { path: draft, format: options.format ?? "qcow2" };
+    if (options.bootTest) await this.test(context, setup, disk, files[1]?.draft, sha256);
+    const { virtualSizeBytes } = await driver.inspectDisk(disk, signal);
+    const { size: sizeBytes } = await fs.promises.stat(draft);
+    const artifactId = `sha256:${sha256}`;
+    await this.claim(files, { artifactId, standsOn: backing?.path }, signal);
+    return {
+      kind: "qemu-image",
+      id: artifactId,
+      files: files.map((file) => file.name),
+      data: {
+        format: disk.format,
+        sizeBytes,
+        virtualSizeBytes,
+        places: [{ machine: this.setup.machine, path: image }],
+      },
+    };
+  }
+
+  private async test(
+    context: BuildContext,
+    setup: MachineSetup,
+    disk: Disk,
+    variables: string | undefined,
+    sha256: string,
+  ): Promise<void> {
+    const { bootTest } = this.setup.options;
+    if (!bootTest) return;
+    const { firmware } = setup.kind;
+    const kind =
+      firmware && variables !== undefined
+        ? { ...setup.kind, firmware: { ...firmware, variables } }
+        : setup.kind;
+    await testImage(context, { ...setup, kind, source: { sha256, disk } }, bootTest);
+    if ((await hashFile(disk.path, context.signal)) !== sha256)
+      throw new Error("Testing the image: its bytes changed meanwhile. Does something else write to it?");
+  }
+
+  private async claim(
+    files: readonly { draft: string; target: string }[],
+    { artifactId, standsOn }: { artifactId: string; standsOn?: string },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { ledger, claim } = this.setup;
+    await ledger.alone(signal, () => {
+      ledger.put(
+        { ...claim, artifactId },
+        { artifactId, files: files.map(({ target }) => target), standsOn },
+      );
+      for (const { draft, target } of files) fs.renameSync(draft, target);
+    });
+  }
+}
+
+function deferRemoval(context: BuildContext, files: readonly { draft: string }[]): void {
+  const remove = async (): Promise<void> => {
+    for (const { draft } of files) await fs.promises.rm(draft, { force: true });
+  };
+  context.defer("removing the unfinished image", remove, "failure");
+}

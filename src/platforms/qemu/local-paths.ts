@@ -1,0 +1,51 @@
+import * as path from "node:path";
+import type { QemuImageOptions } from "./options";
+
+const PATHS = [
+  "httpDirectory",
+  "outputDirectory",
+  "adopt",
+  "sshPrivateKeyFile",
+  "sshCertificateFile",
+] as const;
+const LISTS = ["cdFiles", "floppyFiles"] as const;
+
+/** See `Platform.localize`. The options may hold anything: nobody has validated them yet. */
+export function localizePaths(
+  options: QemuImageOptions,
+  relativize: (text: string) => string,
+): QemuImageOptions {
+  const localized = { ...options };
+  for (const name of PATHS) {
+    const value: unknown = options[name];
+    if (typeof value === "string") localized[name] = relativize(value);
+  }
+  for (const name of LISTS) {
+    const value: unknown = options[name];
+    if (Array.isArray(value))
+      localized[name] = value.map((item: unknown) =>
+        typeof item === "string" ? relativize(item) : item,
+      ) as string[];
+  }
+  if (typeof options.isoUrl === "string" && isLocal(options.isoUrl))
+    localized.isoUrl = relativize(options.isoUrl);
+  return localized;
+}
+
+export function isLocal(source: string): boolean {
+  return path.isAbsolute(source) || !/^[a-z][a-z0-9+.-]+:/i.test(source);
+}
+
+/** Folders and files whose contents the machine gets while it starts. */
+export function listMediaSources(options: QemuImageOptions): { path: string }[] {
+  const { httpDirectory, cdFiles = [], floppyFiles = [] } = options;
+  const files = [...cdFiles, ...floppyFiles].map(stripPattern);
+  return [...(httpDirectory === undefined ? [] : [httpDirectory]), ...files].map((file) => ({ path: file }));
+}
+
+/** Of a pattern the folder that it begins with: one file too many there costs a rebuild, one too few a wrong image. */
+function stripPattern(text: string): string {
+  const parts = text.split("/");
+  const first = parts.findIndex((part) => /[*?[]/.test(part));
+  return first < 0 ? text : parts.slice(0, first).join("/") || ".";
+}

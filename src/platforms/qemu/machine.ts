@@ -1,0 +1,300 @@
+import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
+import { connectSsh, type ConnectOptions } from "../../communicators/ssh";
+import { HopelessError } from "../../communicators/ssh-host-key";
+import type { BuildContext } from "../../core/context";
+import { parseDuration } from "../../core/duration";
+import { describeError } from "../../core/errors";
+import { sleep, throwIfAborted } from "../../core/retry";
+import { parseBootCommand } from "../../machines/boot-command";
+import { createKeyPair } from "../../machines/keypair";
+import { parseBinarySize } from "./binary-size";
+import { QemuCommunicator } from "./communicator";
+import type { Disk, MachineSpec, QemuDriver, QemuMachine } from "./driver";
+import type { MachineKind } from "./kind";
+import { serveFiles, writeMedia } from "./machine-media";
+import type { QemuImageOptions } from "./options";
+import { runFolderOf, stopMachine } from "./run-folder";
+import type { SourceDisk } from "./source";
+import type { ObjectRecord, StageStore } from "./stage-store";
+
+const DEFAULT_MEMORY_BYTES = 2 ** 30;
+const DEFAULT_DISK_BYTES = 40 * 2 ** 30;
+const VARIABLES = "variables.fd";
+
+export interface MachineSetup {
+  driver: QemuDriver;
+  store: StageStore;
+  options: QemuImageOptions;
+  kind: MachineKind;
+  source: SourceDisk;
+}
+
+/** The machine of one build. It may be exchanged for one that was saved. */
+export class BuildMachine {
+  readonly communicator = new QemuCommunicator();
+  /** What it has its disk in; "" before it is opened. */
+  object = "";
+  private running: QemuMachine | undefined;
+  private login: ObjectRecord["login"];
+  private readonly folder: string;
+
+  constructor(
+    private readonly context: BuildContext,
+    private readonly setup: MachineSetup,
+    machineName: string,
+  ) {
+    this.folder = runFolderOf(machineName);
+    fs.mkdirSync(this.folder, { mode: 0o700 });
+    const stop = async (): Promise<void> => {
+      await this.close();
+      await stopMachine(machineName);
+      setup.store.collect([this.object]);
+    };
+    context.defer("stopping the machine", stop, "unless-kept");
+  }
+
+  get disk(): Disk {
+    return this.setup.store.diskOf(this.object);
+  }
+
+  /** Of UEFI, as the machine has them now. */
+  get variablesFile(): string | undefined {
+    return this.setup.kind.firmware && path.join(this.folder, VARIABLES);
+  }
+
+  get publicKey(): string | undefined {
+    return this.login?.publicKey;
+  }
+
+  /** From the source: a machine that boots, and what it takes until it can be reached. */
+  async boot(): Promise<void> {
+    const { context, setup } = this;
+    const { options, driver, store, source, kind } = setup;
+    await this.leave();
+    this.object = newObjectId(context.buildId);
+    store.create(this.object, { source: source.disk });
+    const size = options.diskSize === undefined ? undefined : parseBinarySize(options.diskSize);
+    if (source.disk) await driver.createOverlay(this.disk.path, source.disk, size, context.signal);
+    else await driver.createDisk(this.disk, size ?? DEFAULT_DISK_BYTES, context.signal);
+    if (kind.firmware) fs.copyFileSync(kind.firmware.variables, path.join(this.folder, VARIABLES));
+    const pair = await this.makeKeyPair();
+    await writeMedia(context, options, store.folderOf(this.object), pair?.publicKey);
+    for (const [index, text] of (options.additionalDisks ?? []).entries())
+      await driver.createDisk(this.additionalDisk(index), parseBinarySize(text), context.signal);
+    const values = await serveFiles(context, options, pair?.publicKey);
+    const machine = await this.start();
+    try {
+      await this.type(machine, values);
+      await this.connect(machine, { ...pair, hostKey: options.sshHostKey ?? "" });
+    } catch (error) {
+      throwIfAborted(context.signal);
+      throw new Error(`${describeError(error)}\n${await machine.describeConsole()}`, { cause: error });
+    }
+  }
+
+  /** From a saved machine: it goes on as if nothing had been between. */
+  async resume(object: string): Promise<void> {
+    const { context, setup } = this;
+    const { driver, store } = setup;
+    await this.leave();
+    const record = store.read(object);
+    if (!record?.login || !store.isIntact(object))
+      throw new Error(`Going on from the saved machine ${object}: a disk of it is not what it was`);
+    this.object = newObjectId(context.buildId);
+    store.create(this.object, { below: object });
+    await driver.createOverlay(this.disk.path, store.diskOf(object), undefined, context.signal);
+    this.takeMedia(object);
+    if (setup.kind.firmware)
+      fs.copyFileSync(store.fileOf(object, VARIABLES), path.join(this.folder, VARIABLES));
+    const machine = await this.start(store.fileOf(object, "memory"));
+    await this.connect(machine, record.login);
+    await this.setClock();
+  }
+
+  /** Writes the machine down under the object that it has, and goes on in a new one. */
+  async save(): Promise<string> {
+    const { context, setup } = this;
+    const { driver, store } = setup;
+    const saved = this.object;
+    const next = newObjectId(context.buildId);
+    store.create(next, { below: saved });
+    await driver.createOverlay(store.diskOf(next).path, this.disk, undefined, context.signal);
+    const copyVariables = (): void => {
+      // From here on it writes there, whatever comes.
+      this.object = next;
+      this.takeMedia(saved);
+      if (this.variablesFile) fs.copyFileSync(this.variablesFile, store.fileOf(saved, VARIABLES));
+    };
+    await this.require().save(
+      store.fileOf(saved, "memory"),
+      store.diskOf(next).path,
+      copyVariables,
+      context.signal,
+    );
+    store.seal(saved, this.login);
+    return saved;
+  }
+
+  async close(): Promise<void> {
+    await this.communicator.close();
+    await this.running?.kill();
+    this.running = undefined;
+  }
+
+  /** Asks it to end, and waits until it has. */
+  async shutDown(command: string | undefined, signal: AbortSignal): Promise<void> {
+    const machine = this.require();
+    if (command === undefined) await machine.pressPowerButton();
+    else await this.runLast(command, signal);
+    await machine.waitUntilEnded(signal);
+    await this.close();
+  }
+
+  describeConsole(): Promise<string> {
+    return this.require().describeConsole();
+  }
+
+  /** The connection may break before the command's end is told. */
+  private async runLast(command: string, signal: AbortSignal): Promise<void> {
+    const { log } = this.context;
+    const running = this.communicator.exec(command, { signal, onOutput: (chunk) => log.output(chunk) });
+    const ended = this.require().waitUntilEnded(signal);
+    const result = await Promise.race([running.catch(() => undefined), ended]);
+    if (result && result.exitCode !== 0)
+      throw new Error(`Shutting down by \`${command}\`: it ended with exit code ${result.exitCode}`);
+  }
+
+  private require(): QemuMachine {
+    if (!this.running) throw new Error("Asking the build's machine: there is none");
+    return this.running;
+  }
+
+  private async leave(): Promise<void> {
+    await this.close();
+    if (this.object !== "") this.setup.store.collect([this.object]);
+  }
+
+  /** Media are the same files for all machines that go on from one. */
+  private takeMedia(from: string): void {
+    const { store } = this.setup;
+    for (const name of this.listMedia(from))
+      fs.linkSync(store.fileOf(from, name), store.fileOf(this.object, name));
+  }
+
+  private listMedia(object: string): string[] {
+    const names = ["seed.iso", "cd.iso", "floppy.img"];
+    return names.filter((name) => fs.existsSync(this.setup.store.fileOf(object, name)));
+  }
+
+  private additionalDisk(index: number): Disk {
+    return { path: this.setup.store.fileOf(this.object, additionalName(index)), format: "qcow2" };
+  }
+
+  private async start(memoryFile?: string): Promise<QemuMachine> {
+    const { setup, context } = this;
+    fs.rmSync(path.join(this.folder, "qmp.sock"), { force: true });
+    return (this.running = await setup.driver.startMachine(this.describe(memoryFile), context.signal));
+  }
+
+  private describe(memoryFile: string | undefined): MachineSpec {
+    const { options, kind, source, store } = this.setup;
+    const media = this.listMedia(this.object);
+    const isCd = (name: string): boolean => name.endsWith(".iso");
+    return {
+      name: path.basename(this.folder),
+      folder: this.folder,
+      ...kind,
+      cpus: options.cpus ?? 1,
+      memoryBytes: options.memory === undefined ? DEFAULT_MEMORY_BYTES : parseBinarySize(options.memory),
+      disk: this.disk,
+      additionalDisks: (options.additionalDisks ?? []).map((_, index) => this.additionalDisk(index)),
+      diskInterface: options.diskInterface ?? "virtio",
+      netDevice: options.netDevice ?? "virtio-net-pci",
+      forwardedPort: options.sshPort ?? 22,
+      cds: [
+        ...(source.iso === undefined ? [] : [source.iso]),
+        ...media.filter(isCd).map((name) => store.fileOf(this.object, name)),
+      ],
+      floppy: media.includes("floppy.img") ? store.fileOf(this.object, "floppy.img") : undefined,
+      firmware: kind.firmware && { ...kind.firmware, variables: this.variablesFile ?? "" },
+      bootsFrom: source.disk ? "disk" : "cd",
+      isHeadless: options.headless ?? true,
+      moreArguments: options.qemuArguments ?? [],
+      memoryFile,
+    };
+  }
+
+  private async makeKeyPair(): Promise<{ publicKey: string; privateKey: string } | undefined> {
+    const { sshPrivateKeyFile, sshAgentAuth, sshPassword, temporaryKeyPairType, temporaryKeyPairBits } =
+      this.setup.options;
+    if (sshAgentAuth || (sshPrivateKeyFile ?? sshPassword) !== undefined) return undefined;
+    return createKeyPair(`kiln-${this.context.buildId}`, {
+      type: temporaryKeyPairType,
+      bits: temporaryKeyPairBits,
+    });
+  }
+
+  private async type(machine: QemuMachine, values: Record<string, string>): Promise<void> {
+    const { bootCommand, bootWait, bootKeyInterval } = this.setup.options;
+    if (bootCommand === undefined) return;
+    const { signal, log } = this.context;
+    log.progress("waiting to type the boot command");
+    await sleep(parseDuration(bootWait ?? "10s"), signal);
+    log.progress("typing the boot command");
+    for (const action of parseBootCommand(bootCommand, values)) {
+      if ("waitMs" in action) await sleep(action.waitMs, signal);
+      else {
+        await machine.pressKeys(action.keys);
+        await sleep(parseDuration(bootKeyInterval ?? "20ms"), signal);
+      }
+    }
+  }
+
+  private async connect(machine: QemuMachine, login: NonNullable<ObjectRecord["login"]>): Promise<void> {
+    const { options } = this.setup;
+    const { log, cwd, signal } = this.context;
+    const findAddress = async (): ReturnType<ConnectOptions["findAddress"]> => {
+      if (machine.hasEnded) throw new HopelessError("Reaching the machine: it has ended by itself");
+      if (options.sshHost !== undefined) return { host: options.sshHost, port: options.sshPort ?? 22 };
+      return { host: "127.0.0.1", port: await machine.findPort() };
+    };
+    log.progress("waiting for SSH");
+    const target = { findAddress, privateKey: login.privateKey, cwd, signal, log };
+    const known = login.hostKey === "" ? {} : { sshHostKey: login.hostKey };
+    this.communicator.connection = await connectSsh({ ...options, ...known }, target);
+    this.login = { ...login, hostKey: this.communicator.connection.hostKey };
+    await this.noteLogin(machine, login.privateKey);
+  }
+
+  /** For the person who wants to look into a machine that is kept. */
+  private async noteLogin(machine: QemuMachine, privateKey: string | undefined): Promise<void> {
+    const { options } = this.setup;
+    if (options.onError !== "abort") return;
+    const port = options.sshHost === undefined ? await machine.findPort() : (options.sshPort ?? 22);
+    const key = path.join(this.folder, "key");
+    if (privateKey !== undefined) fs.writeFileSync(key, privateKey, { mode: 0o600 });
+    const identity = privateKey === undefined ? "" : ` -i ${key}`;
+    const command = `ssh${identity} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p ${port} ${options.sshUsername}@${options.sshHost ?? "127.0.0.1"}`;
+    fs.writeFileSync(path.join(this.folder, "login"), command, { mode: 0o600 });
+  }
+
+  /** What was saved yesterday believes that it is yesterday. */
+  private async setClock(): Promise<void> {
+    const { signal, log } = this.context;
+    const seconds = (Date.now() / 1000).toFixed(3);
+    const command = `date -s @${seconds} >/dev/null 2>&1 || sudo -n date -s @${seconds} >/dev/null`;
+    const { exitCode } = await this.communicator.exec(command, { signal });
+    if (exitCode !== 0)
+      log.warn("the resumed machine's clock could not be set: it lags by the time since it was saved");
+  }
+}
+
+function additionalName(index: number): string {
+  return `additional-${index + 1}.qcow2`;
+}
+
+function newObjectId(buildId: string): string {
+  return `${buildId}-${randomBytes(4).toString("hex")}`;
+}
