@@ -67,6 +67,17 @@ interface Undo {
   begun?: Promise<void>;
 }
 
+/** Removes the folder of a build that died. */
+export async function removeTempFolders(buildId: string): Promise<void> {
+  const prefix = nameTempFolder(buildId);
+  for (const name of await fs.readdir(os.tmpdir()))
+    if (name.startsWith(prefix)) await fs.rm(path.join(os.tmpdir(), name), { recursive: true, force: true });
+}
+
+function nameTempFolder(buildId: string): string {
+  return `kiln-${buildId}-`;
+}
+
 /** Runs `work` with a context of its own; its undos have run and its folder is gone when this returns, or `onCleaning` tells when. */
 export async function withContext<T>(
   options: ContextOptions,
@@ -74,7 +85,7 @@ export async function withContext<T>(
 ): Promise<T> {
   const { log } = options;
   const undos: Undo[] = [];
-  const tempDir = await fs.mkdtemp(path.join(os.tmpdir(), `kiln-${options.buildId}-`));
+  const tempDir = await fs.mkdtemp(path.join(os.tmpdir(), nameTempFolder(options.buildId)));
   let step = 0;
   const context: BuildContext = {
     ...options,

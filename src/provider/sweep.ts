@@ -1,4 +1,5 @@
 import { listHeld, parseClaim, type Claim } from "../core/claims";
+import { removeTempFolders } from "../core/context";
 import { describeError } from "../core/errors";
 import { listDeadEntries, removeJournal, type JournalEntry } from "../core/journal";
 import { dropWithWarning } from "./drop";
@@ -15,6 +16,7 @@ export async function sweepMachines(
   for (const entry of listDeadEntries().filter((dead) => dead.engineId === engineId)) {
     try {
       if (entry.machine) await site.removeMachine(entry.machine, signal);
+      await removeTempFolders(entry.buildId);
       // What post-processors were about to make is needed until the image's fate is known.
       if (!entry.claim && entry.made.length === 0) removeJournal(entry.buildId);
     } catch (error) {

@@ -96,10 +96,13 @@ async function makeRoot(root) {
   );
   const unwanted = readFileSync(recipePath("boot/unwanted-units"), "utf8").trim().split("\n").join(" ");
   const hooks = [
+    // By its socket it starts when somebody asks for it.
+    '--customize-hook=rm "$1"/lib/systemd/system/multi-user.target.wants/dbus.service',
     '--customize-hook=cp -R "$KILN_RECIPE_ROOT/." "$1"',
     `--customize-hook=chroot "$1" systemctl enable ${ownUnits.join(" ")}`,
     `--customize-hook=chroot "$1" systemctl mask ${unwanted}`,
     '--customize-hook=chroot "$1" systemctl set-default multi-user.target',
+    '--customize-hook=chroot "$1" useradd --create-home --shell /bin/bash debian',
     '--customize-hook=rm -r "$1"/etc/ssh/ssh_host_* "$1"/etc/update-motd.d/*',
   ];
   const packages = `--include=${debianPackages.join(",")}`;

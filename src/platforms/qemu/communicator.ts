@@ -1,13 +1,13 @@
-import type { SshCommunicator } from "../../communicators/ssh";
 import { ConnectionLostError } from "../../core/errors";
 import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../../core/model";
+import type { MachineConnection } from "./driver";
 
 /** Talks to the machine that the build has at the moment: it may be exchanged for one that was saved. */
 export class QemuCommunicator implements Communicator {
   readonly os = "unix";
-  connection: SshCommunicator | undefined;
+  connection: MachineConnection | undefined;
 
-  private get current(): SshCommunicator {
+  private get current(): MachineConnection {
     if (!this.connection) throw new ConnectionLostError("Reaching the build's machine: there is none yet");
     return this.connection;
   }

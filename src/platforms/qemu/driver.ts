@@ -1,4 +1,7 @@
-/** What is needed of QEMU: its two programs, and a machine that runs. */
+/** What is needed of QEMU: its two programs, and a machine that runs and can be reached. */
+import type { ConnectOptions } from "../../communicators/ssh";
+import type { SshOptions } from "../../communicators/ssh-options";
+import type { Communicator } from "../../core/model";
 
 /** A disk, by its file and its declared format. */
 export interface Disk {
@@ -62,6 +65,13 @@ export interface QemuDriver {
   inspectDisk(disk: Disk, signal: AbortSignal): Promise<DiskDetails>;
   convertDisk(options: ConvertOptions): Promise<void>;
   startMachine(spec: MachineSpec, signal: AbortSignal): Promise<QemuMachine>;
+  /** Waits until the machine lets us in. */
+  connect(options: SshOptions, target: ConnectOptions): Promise<MachineConnection>;
+}
+
+export interface MachineConnection extends Communicator {
+  /** The key that the machine has shown. */
+  readonly hostKey: string;
 }
 
 export interface QemuMachine {

@@ -36,7 +36,8 @@ export async function writeMedia(
     const seed = makeSeed({
       instanceId: `kiln-${context.buildId}`,
       userData:
-        cloudInit.userData && fillSecrets(cloudInit.userData, cloudInit.secrets ?? [], context.secrets),
+        cloudInit.userData &&
+        fillUserData(cloudInit.userData, cloudInit.secrets ?? [], context.secrets, publicKey),
       metaData: cloudInit.metaData,
       networkConfig: cloudInit.networkConfig,
       user: options.sshUsername,
@@ -57,13 +58,15 @@ export async function writeMedia(
   return media;
 }
 
-/** Only the names that are listed: whether a secret was given decides what may be saved. */
-export function fillSecrets(
+/** Of secrets only the names that are listed: whether one was given decides what may be saved. */
+export function fillUserData(
   text: string,
   names: readonly string[],
   secrets: Readonly<Record<string, string>>,
+  publicKey = "",
 ): string {
-  return text.replace(/\{\{\s*\.Secrets\.(\w+)\s*\}\}/g, (whole, name: string) =>
+  const withKey = renderTemplate(text, { SSHPublicKey: publicKey });
+  return withKey.replace(/\{\{\s*\.Secrets\.(\w+)\s*\}\}/g, (whole, name: string) =>
     names.includes(name) ? (secrets[name] ?? whole) : whole,
   );
 }

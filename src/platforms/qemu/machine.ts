@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { connectSsh, type ConnectOptions } from "../../communicators/ssh";
+import type { ConnectOptions } from "../../communicators/ssh";
 import { HopelessError } from "../../communicators/ssh-host-key";
 import type { BuildContext } from "../../core/context";
 import { parseDuration } from "../../core/duration";
@@ -263,7 +263,7 @@ export class BuildMachine {
     log.progress("waiting for SSH");
     const target = { findAddress, privateKey: login.privateKey, cwd, signal, log };
     const known = login.hostKey === "" ? {} : { sshHostKey: login.hostKey };
-    this.communicator.connection = await connectSsh({ ...options, ...known }, target);
+    this.communicator.connection = await this.setup.driver.connect({ ...options, ...known }, target);
     this.login = { ...login, hostKey: this.communicator.connection.hostKey };
     await this.noteLogin(machine, login.privateKey);
   }

@@ -10,7 +10,7 @@ import { isBinarySize } from "./binary-size";
 
 /** Data for cloud-init, on a disk with the label `cidata` (its NoCloud source). */
 export interface CloudInitOptions {
-  /** As cloud-init takes it, e.g. beginning with `#cloud-config`; `{{ .Secrets.NAME }}` is filled in for the names in `secrets`. Default: nothing but the login. */
+  /** As cloud-init takes it, e.g. beginning with `#cloud-config`; `{{ .Secrets.NAME }}` is filled in for the names in `secrets`, and `{{ .SSHPublicKey }}`, which a `users` list of your own must give to `sshUsername`. Default: nothing but the login. */
   userData?: string;
   /** More keys of `meta-data`. */
   metaData?: Record<string, string>;

@@ -2,8 +2,10 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { connectSsh, type ConnectOptions } from "../../communicators/ssh";
+import type { SshOptions } from "../../communicators/ssh-options";
 import { runLocal } from "../../core/exec";
-import type { ConvertOptions, Disk, DiskDetails, MachineSpec, QemuDriver } from "./driver";
+import type { ConvertOptions, Disk, DiskDetails, MachineConnection, MachineSpec, QemuDriver } from "./driver";
 import { formatMachineArguments, socketPath } from "./machine-arguments";
 import { RunningMachine } from "./qemu-machine";
 import { QmpClient } from "./qmp";
@@ -91,6 +93,10 @@ export class LocalQemuDriver implements QemuDriver {
         if (percent !== undefined) onProgress(Number(percent));
       },
     );
+  }
+
+  connect(options: SshOptions, target: ConnectOptions): Promise<MachineConnection> {
+    return connectSsh(options, target);
   }
 
   async startMachine(spec: MachineSpec, signal: AbortSignal): Promise<RunningMachine> {

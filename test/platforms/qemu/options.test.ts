@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { validate } from "../../../src/core/schema";
 import { isBinarySize, parseBinarySize } from "../../../src/platforms/qemu/binary-size";
-import { fillSecrets } from "../../../src/platforms/qemu/machine-media";
+import { fillUserData } from "../../../src/platforms/qemu/machine-media";
 import { qemuImageSchema, type QemuImageOptions } from "../../../src/platforms/qemu/options";
 import { platform } from "../../../src/platforms/qemu/platform";
 
@@ -94,5 +94,5 @@ test("sizes are binary, however they are written", () => {
 
 test("only the secrets that are named are filled in", () => {
   const secrets = { A: "1", B: "2" };
-  assert.equal(fillSecrets("{{ .Secrets.A }} {{.Secrets.B}}", ["A"], secrets), "1 {{.Secrets.B}}");
+  assert.equal(fillUserData("{{ .Secrets.A }} {{.Secrets.B}}", ["A"], secrets), "1 {{.Secrets.B}}");
 });
