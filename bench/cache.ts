@@ -124,7 +124,8 @@ function sum(values: Iterable<number>): number {
   return [...values].reduce((total, value) => total + value, 0);
 }
 
-async function runPrograms(folder: string, programs: unknown[]): Promise<CacheRun[]> {
+/** Builds one image after the other in one process; its home is `.kiln` in the folder. */
+export async function runPrograms(folder: string, programs: unknown[]): Promise<CacheRun[]> {
   fs.writeFileSync(path.join(folder, "programs.json"), JSON.stringify(programs));
   const { output } = await timeProcess(
     [process.execPath, path.join(__dirname, "cache-run.js"), "programs.json"],

@@ -1,8 +1,9 @@
-/** `npm run bench [-- sources docker preview ssh cache rollout]`: what users wait for, beside what they would use otherwise. Exits 1 when a goal is missed. */
+/** `npm run bench [-- sources docker preview ssh cache qemu rollout]`: what users wait for, beside what they would use otherwise. Exits 1 when a goal is missed. */
 import { measureCache } from "./cache";
 import { measureDocker } from "./docker";
 import type { BenchRow } from "./measure";
 import { measurePreview } from "./preview";
+import { measureQemu } from "./qemu";
 import { measureRollout } from "./rollout";
 import { measureSources } from "./sources";
 import { measureSsh } from "./ssh";
@@ -13,6 +14,7 @@ const BENCHES: Record<string, () => Promise<BenchRow[]>> = {
   preview: measurePreview,
   ssh: measureSsh,
   cache: measureCache,
+  qemu: measureQemu,
   rollout: measureRollout,
 };
 
