@@ -15,6 +15,11 @@ export interface Artifact {
   data: { [key: string]: Json };
 }
 
+/** What people know an artifact by. */
+export function nameArtifact({ id, files = [] }: Pick<Artifact, "id" | "files">): string {
+  return files[0] ?? id.slice(0, 19);
+}
+
 /** Makes a machine, has it provisioned, captures it. */
 export interface Builder<A extends Artifact = Artifact> {
   build(context: BuildContext, provisioning: Provisioning): Promise<A>;

@@ -1,5 +1,6 @@
 import { formatOwner, isUsing, type Claim } from "../core/claims";
 import type { CommonOptions, Platform, Site } from "../core/platform";
+import { nameArtifact } from "../core/model";
 import { listInherited, planDelete } from "../core/retention";
 import { cancellable } from "./cancel";
 import { readOptions } from "./check";
@@ -52,7 +53,8 @@ function deleteInTurn(id: string, state: State): Promise<void> {
       else await releaseAll(place, state, options);
       await trim(site, urn, owner, keep, signal);
       await site.collect(signal);
-      const here = { id, artifactId: artifact.id, endpoint, engineId, made };
+      const { files } = artifact;
+      const here = { id, artifactId: artifact.id, files, endpoint, engineId, made };
       const others = [here, ...elsewhere].filter((one) => one.engineId !== placeId);
       warnOfLeft(urn, others, site.address);
       // At last what may fail by another's fault. Another resource's image is the same manifest in the registry.
@@ -129,8 +131,8 @@ function isDigest(made: string): boolean {
 }
 
 function warnOfLeft(urn: string, left: readonly LeftBehind[], address: string): void {
-  for (const { artifactId, endpoint } of left)
+  for (const { artifactId, files, endpoint } of left)
     logOf(urn).warn(
-      `${artifactId.slice(0, 19)} was made on the engine at ${endpoint}; this is another one (${address}), so nothing is removed there`,
+      `${nameArtifact({ id: artifactId, files })} was made on the engine at ${endpoint}; this is another one (${address}), so nothing is removed there`,
     );
 }

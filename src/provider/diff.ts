@@ -1,4 +1,5 @@
 import { describeError } from "../core/errors";
+import { nameArtifact } from "../core/model";
 import type { Platform } from "../core/platform";
 import { containsUnknown, UNKNOWN } from "../core/schema";
 import { readOptions } from "./check";
@@ -16,19 +17,6 @@ export interface DiffAnswer {
 
 const LISTED_CHANGES = 8;
 const LOCATE_DEADLINE_MS = 2000;
-/** Options that shape no image: their change is no reason for a rebuild. */
-const NO_REASON = new Set([
-  "postProcessors",
-  "buildTimeout",
-  "onError",
-  "cache",
-  "pull",
-  "host",
-  "deleteFromRegistry",
-  "keep",
-  "adopt",
-]);
-
 /**
  * Where `changes` is left out the engine compares the inputs itself, and so names just the files and options that differ;
  * `true` would make it print everything.
@@ -37,12 +25,21 @@ export async function diffImage(id: string, olds: State, news: Inputs): Promise<
   const platform = requirePlatform(news.__kiln.type);
   const { artifact, records, endpoint, engineId, elsewhere } = olds.__kiln.built;
   const made = records.flatMap((record) => record.made);
-  recall(news.__kiln.urn).current = { id, artifactId: artifact.id, endpoint, engineId, made, elsewhere };
+  const { id: artifactId, files } = artifact;
+  recall(news.__kiln.urn).current = {
+    id,
+    artifactId,
+    ...(files ? { files } : {}),
+    endpoint,
+    engineId,
+    made,
+    elsewhere,
+  };
   const before = readOptions(platform, olds);
   const after = readOptions(platform, news);
   if (news.fingerprint === UNKNOWN) return { replaces: ["fingerprint"] };
   if (news.fingerprint !== olds.fingerprint) {
-    logOf(news.__kiln.urn).info(`rebuild: ${listReasons(olds, news, before as never, after as never)}`);
+    logOf(news.__kiln.urn).info(`rebuild: ${listReasons(platform, olds, news)}`);
     await flushLog();
     return { replaces: ["fingerprint"] };
   }
@@ -99,28 +96,32 @@ async function isOutOfReach(platform: Platform, olds: State, news: Inputs): Prom
     return false;
   }
   logOf(urn).info(
-    `rebuild: ${artifact.id.slice(0, 19)}, made on the engine at ${endpoint}, is not on the one at ${preview.site.address}, and in no registry`,
+    `rebuild: ${nameArtifact(artifact)}, made on the engine at ${endpoint}, is not on the one at ${preview.site.address}, and in no registry`,
   );
   await flushLog();
   return true;
 }
 
 /** `~app/main.py +app/new.py ~environment.MODE` */
-function listReasons(
-  olds: State,
-  news: Inputs,
-  before: Record<string, unknown>,
-  after: Record<string, unknown>,
-): string {
+function listReasons(platform: Platform, olds: State, news: Inputs): string {
+  const before = listShaping(platform, olds);
+  const after = listShaping(platform, news);
   const files = compareMaps(olds.contents ?? {}, news.contents ?? {});
   const options = [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    .filter((name) => !NO_REASON.has(name) && !news.__kiln.secretOptions.includes(name))
+    .filter((name) => !news.__kiln.secretOptions.includes(name))
     .flatMap((name) => compareValues(name, before[name], after[name]));
   const base = olds.baseDigest === news.baseDigest ? [] : ["~base image"];
   const all = [...files, ...options, ...base];
   if (all.length === 0) return "an option that holds a secret";
   const more = all.length > LISTED_CHANGES ? ` (+${all.length - LISTED_CHANGES} more)` : "";
   return all.slice(0, LISTED_CHANGES).join(" ") + more;
+}
+
+/** What of the options shapes the image, by name. */
+function listShaping(platform: Platform, inputs: Inputs): Record<string, unknown> {
+  const options = readOptions(platform, inputs);
+  const { provisioners, triggers } = options;
+  return { ...platform.identify(options), provisioners, triggers };
 }
 
 function compareMaps(before: Record<string, string>, after: Record<string, string>): string[] {

@@ -4,6 +4,7 @@ import { isConfirmed } from "../core/claims";
 import { describeError } from "../core/errors";
 import type { PostProcessRecord } from "../core/post-process";
 import type { CommonOptions, Platform, Site } from "../core/platform";
+import { nameArtifact } from "../core/model";
 import { cancellable } from "./cancel";
 import { readOptions } from "./check";
 import { flushLog, logOf } from "./engine-log";
@@ -26,7 +27,7 @@ export function readImage(id: string, state: State): Promise<{ id?: string; prop
       const site = isClaimed ? await platform.connect(readOptions(platform, state), { signal }) : undefined;
       const place = site ? await locate(site, state, signal) : "here";
       if (place !== "gone") return { id, props: await readDrift(platform, site, place, id, state, signal) };
-      log.info(`gone: ${artifact.id.slice(0, 19)} is not on the engine any more`);
+      log.info(`gone: ${nameArtifact(artifact)} is not there any more`);
       return {};
     } catch (error) {
       log.warn(`whether the image still exists cannot be told, so it is kept: ${describeError(error)}`);

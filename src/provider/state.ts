@@ -59,6 +59,8 @@ export interface Built extends Place {
 export interface LeftBehind extends Place {
   id: string;
   artifactId: string;
+  /** If it is files: paths relative to the program's folder. */
+  files?: string[];
   /** What post-processors made of it there. */
   made: string[];
 }

@@ -36,6 +36,8 @@ export async function writeImage(
   { disk, backing, target }: { disk: Disk; backing?: Disk; target: string },
 ): Promise<void> {
   const { log, signal } = context;
+  // The conversion copies what the first layer holds, and takes the rest for what is on the disk below.
+  if (backing) await driver.rebaseDisk(disk.path, backing, signal);
   await driver.convertDisk({
     source: disk,
     target: { path: target, format: options.format ?? "qcow2" },

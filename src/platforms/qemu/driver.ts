@@ -63,6 +63,8 @@ export interface QemuDriver {
   createDisk(disk: Disk, sizeBytes: number, signal: AbortSignal): Promise<void>;
   createOverlay(path: string, below: Disk, sizeBytes: number | undefined, signal: AbortSignal): Promise<void>;
   inspectDisk(disk: Disk, signal: AbortSignal): Promise<DiskDetails>;
+  /** Lets an overlay stand on a disk further below; what was between comes into it. */
+  rebaseDisk(path: string, onto: Disk, signal: AbortSignal): Promise<void>;
   convertDisk(options: ConvertOptions): Promise<void>;
   startMachine(spec: MachineSpec, signal: AbortSignal): Promise<QemuMachine>;
   /** Waits until the machine lets us in. */

@@ -66,6 +66,10 @@ export class LocalQemuDriver implements QemuDriver {
     return { virtualSizeBytes: info["virtual-size"], ...(standsOn === undefined ? {} : { standsOn }) };
   }
 
+  async rebaseDisk(file: string, onto: Disk, signal: AbortSignal): Promise<void> {
+    await runProgram(["qemu-img", "rebase", "-f", "qcow2", "-F", onto.format, "-b", onto.path, file], signal);
+  }
+
   async convertDisk({
     source,
     target,

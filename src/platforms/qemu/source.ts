@@ -1,8 +1,9 @@
 import { describeError } from "../../core/errors";
 import type { BuildContext } from "../../core/context";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
+import { parseBinarySize } from "./binary-size";
 import { fetchSource } from "../../machines/source-file";
-import type { Disk, QemuDriver } from "./driver";
+import type { Disk, DiskDetails, QemuDriver } from "./driver";
 import type { QemuImageOptions } from "./options";
 
 const CHECKSUM_TIMEOUT_MS = 30_000;
@@ -12,6 +13,8 @@ export interface SourceDisk {
   sha256: string;
   /** A disk that boots. */
   disk?: Disk;
+  /** Its size as a machine sees it. */
+  virtualSizeBytes?: number;
   /** Or a CD that installs one. */
   iso?: string;
 }
@@ -31,8 +34,12 @@ export async function findSource(
   const { path, sha256 } = await fetchSource({ source: isoUrl, checksum, cwd, signal, onProgress });
   if (!diskImage) return { sha256, iso: path };
   const disk = { path, format: sourceFormat };
-  await requireWhole(driver, disk, isoUrl, signal);
-  return { sha256, disk };
+  const { virtualSizeBytes } = await requireWhole(driver, disk, isoUrl, signal);
+  if (options.diskSize !== undefined && parseBinarySize(options.diskSize) < virtualSizeBytes)
+    throw new Error(
+      `Starting from ${isoUrl}: its disk has ${virtualSizeBytes / 2 ** 20} MiB, and \`diskSize\` ${options.diskSize} would cut off its end`,
+    );
+  return { sha256, disk, virtualSizeBytes };
 }
 
 async function findChecksum(
@@ -55,7 +62,7 @@ async function requireWhole(
   disk: Disk,
   isoUrl: string,
   signal: AbortSignal,
-): Promise<void> {
+): Promise<DiskDetails> {
   let details;
   try {
     details = await driver.inspectDisk(disk, signal);
@@ -65,10 +72,10 @@ async function requireWhole(
       { cause: error },
     );
   }
-  if (details.standsOn !== undefined)
-    throw new Error(
-      `Using ${isoUrl}: it stands on another file (${details.standsOn}), and is not a whole disk. Make one of it: qemu-img convert -O qcow2`,
-    );
+  if (details.standsOn === undefined) return details;
+  throw new Error(
+    `Using ${isoUrl}: it stands on another file (${details.standsOn}), and is not a whole disk. Make one of it: qemu-img convert -O qcow2`,
+  );
 }
 
 function formatMegabytes(bytes: number): string {
