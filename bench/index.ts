@@ -41,7 +41,7 @@ function formatTable(rows: readonly BenchRow[]): string {
   const cells = rows.map((row) => [
     row.what,
     row.ours.toFixed(0),
-    row.beside.toFixed(0),
+    Number.isFinite(row.beside) ? row.beside.toFixed(0) : "-",
     row.figure.toFixed(row.figure > 10 ? 0 : 3),
     Number.isFinite(row.goal) ? `≤ ${row.goal.toFixed(row.goal > 10 ? 0 : 3)}` : "-",
     isMet(row) ? "met" : "MISSED",

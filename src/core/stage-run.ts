@@ -242,11 +242,17 @@ async function save(
   index: number,
   { startedAt, sizeBytes }: { startedAt: number; sizeBytes: number },
 ): Promise<Unsaved | undefined> {
-  const { keeper, settings, keys, steps } = run;
+  const { context, keeper, settings, keys, steps } = run;
   const key = keys[index + 1] ?? "";
   if (!(await saveAs(run, key))) return { unsaved: "it could not be saved", isEnd: true };
   settings.memory.learn({ saveMs: performance.now() - startedAt, sizeBytes });
-  await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });
+  try {
+    await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });
+  } catch (error) {
+    throwIfAborted(context.signal);
+    // Another build has removed it, by its limits: the machine as it is holds the same.
+    context.log.info(`the build goes on in the machine that it has: ${describeError(error)}`);
+  }
   return undefined;
 }
 

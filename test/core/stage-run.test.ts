@@ -14,8 +14,15 @@ class FakeKeeper implements StageKeeper {
   readonly machine = { image: "tiny" };
   done: string[] = [];
   readonly claimed: string[] = [];
+  /** How often the machine was made from the source. */
+  boots = 0;
+  /** Another build removes each stage as soon as it is saved. */
+  isEvicted = false;
 
-  constructor(private readonly place: FakePlace) {}
+  constructor(
+    private readonly place: FakePlace,
+    readonly savesStart = false,
+  ) {}
 
   async findStages(keys: readonly string[]): Promise<ReadonlySet<string>> {
     return new Set(keys.filter((key) => this.place.stages.has(key)));
@@ -24,6 +31,7 @@ class FakeKeeper implements StageKeeper {
   async openMachine(key: string | undefined): Promise<void> {
     const saved = key === undefined ? [] : this.place.stages.get(key);
     if (!saved) throw new Error(`no stage ${key}`);
+    if (key === undefined) this.boots++;
     this.done = [...saved];
   }
 
@@ -47,7 +55,8 @@ class FakeKeeper implements StageKeeper {
     this.place.stages.set(key, [...this.done]);
   }
 
-  async continueFrom(): Promise<void> {
+  async continueFrom(key: string): Promise<void> {
+    if (this.isEvicted) throw new Error(`no stage ${key}`);
     return Promise.resolve();
   }
 }
@@ -106,6 +115,39 @@ test("what was built is not run again, from the first change on all is", async (
   assert.deepEqual(keeper.done, ["a", "x", "c"]);
   assert.deepEqual(told, ["1 step reused; step 2 runs: text changed"]);
   assert.equal(keeper.claimed.length, 1);
+});
+
+test("a machine that starts slowly is saved as it starts, and made once, even by two builds at a time", async (t) => {
+  const place = new FakePlace();
+  const settings = makeSettings(t);
+  const keepers = ["a", "b"].map(() => new FakeKeeper(place, true));
+  const builds = keepers.map((keeper, index) => build(t, settings, keeper, [`step ${index}`]));
+  for (const [index, { ran }] of (await Promise.all(builds)).entries())
+    assert.deepEqual(ran, [`step ${index}`]);
+  assert.equal(
+    keepers.reduce((boots, keeper) => boots + keeper.boots, 0),
+    1,
+  );
+  const later = new FakeKeeper(place, true);
+  await build(t, settings, later, ["other"]);
+  assert.deepEqual([later.boots, later.done, later.claimed.length], [0, ["other"], 1]);
+  const asked = new FakeKeeper(place, true);
+  await build(t, { ...settings, isRebuild: true }, asked, ["other"]);
+  assert.equal(asked.boots, 1);
+});
+
+test("a stage that another build has removed fails nobody: the build goes on in its machine", async (t) => {
+  const keeper = new FakeKeeper(new FakePlace());
+  keeper.isEvicted = true;
+  const { ran, log } = await build(t, makeSettings(t), keeper, ["a", "b"]);
+  assert.deepEqual(
+    [ran, keeper.done],
+    [
+      ["a", "b"],
+      ["a", "b"],
+    ],
+  );
+  assert.match(log, /goes on in the machine that it has/);
 });
 
 test("a rebuild that was asked for reads no stage", async (t) => {

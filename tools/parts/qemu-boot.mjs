@@ -13,7 +13,9 @@ const efiPartition = { type: 0xef, startBytes: 1 * mebibyte, sizeBytes: 7 * mebi
 /** Where the file system of the root folder is. The last one, so that a larger disk lets it grow. */
 export const rootPartition = { type: 0x83, startBytes: 8 * mebibyte, sizeBytes: diskBytes - 8 * mebibyte };
 
-// All that GRUB needs is in its core, the configuration too: it looks for no file of its own.
+// All that GRUB needs is in its core, the configuration too: it looks for no file of its own. The kernel is told
+// "nohz=off highres=off", since an emulated processor loses a single timer once in a while, and then sleeps for ever; a
+// periodic one comes again.
 const modules = ["part_msdos", "ext2", "search_label", "linux", "boot"];
 
 /**

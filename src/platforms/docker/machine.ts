@@ -52,13 +52,15 @@ export class BuildMachine {
     const { driver, options } = this.build;
     const { context } = this;
     const before = this.count > 0 ? this.nameAt(this.count - 1) : undefined;
-    const name = this.nameAt(this.count++);
+    const name = this.nameAt(this.count);
     await this.going.get(name);
     this.deferRemoval(name);
     const id = await driver.createContainer(
       describeContainer(context, options, this.source, name, image),
       context.signal,
     );
+    // Not before: what fails leaves the build with the container that it has.
+    this.count++;
     this.communicator.use(id);
     if (before !== undefined) this.going.set(before, this.removeQuietly(before));
   }

@@ -11,7 +11,7 @@ import type { Disk, QemuDriver } from "./driver";
 import { findKind } from "./kind";
 import type { Ledger } from "./ledger";
 import { BuildMachine, type MachineSetup } from "./machine";
-import type { QemuImageOptions } from "./options";
+import type { BootTestOptions, QemuImageOptions } from "./options";
 import { nameMachine } from "./run-folder";
 import { sealMachine } from "./seal";
 import { findSource } from "./source";
@@ -44,6 +44,15 @@ export interface QemuBuilderOptions {
   machine: string;
 }
 
+/** A finished image that is not in its place yet. */
+interface Captured {
+  /** The image, and its UEFI variables if it has any. */
+  files: { draft: string; target: string; name: string }[];
+  disk: Disk;
+  sha256: string;
+  standsOn?: string;
+}
+
 /** How many steps a build has beside its provisioners: source, boot, shutdown, capture. */
 export const OWN_STEPS = 4;
 const DEFAULT_SHUTDOWN_TIMEOUT = "5m";
@@ -63,7 +72,10 @@ export class QemuBuilder implements Builder<QemuArtifact> {
     const stages = await QemuStages.create(context, { ...machineSetup, owner, id }, build);
     await provisioning.run(build.communicator, stages);
     await context.step("shutdown", () => this.shutDown(context, build));
-    return context.step("capture", () => this.capture(context, machineSetup, build));
+    const captured = await context.step("capture", () => this.capture(context, machineSetup, build));
+    const { bootTest } = options;
+    if (bootTest) await context.step("boot test", () => this.test(context, machineSetup, captured, bootTest));
+    return this.settle(context, captured);
   }
 
   private async shutDown(context: BuildContext, build: BuildMachine): Promise<void> {
@@ -80,14 +92,10 @@ export class QemuBuilder implements Builder<QemuArtifact> {
     );
   }
 
-  /** Nobody sees the image before it is whole, tested and claimed. */
-  private async capture(
-    context: BuildContext,
-    setup: MachineSetup,
-    build: BuildMachine,
-  ): Promise<QemuArtifact> {
+  /** Beside its place: nobody sees the image before it is whole, tested and claimed. */
+  private async capture(context: BuildContext, setup: MachineSetup, build: BuildMachine): Promise<Captured> {
     const { driver, options, claim } = this.setup;
-    const { signal, cwd, name } = context;
+    const { cwd, name } = context;
     const image = nameImage(options, { ...claim, name, cwd });
     const target = path.resolve(cwd, image);
     const draft = `${target}.${context.buildId}.draft`;
@@ -102,36 +110,18 @@ export class QemuBuilder implements Builder<QemuArtifact> {
       files.push(copy);
       await fs.promises.copyFile(build.variablesFile, copy.draft);
     }
-    const sha256 = await hashFile(draft, signal);
     const disk = { path: draft, format: options.format ?? "qcow2" };
-    if (options.bootTest) await this.test(context, setup, disk, files[1]?.draft, sha256);
-    const { virtualSizeBytes } = await driver.inspectDisk(disk, signal);
-    const { size: sizeBytes } = await fs.promises.stat(draft);
-    const artifactId = `sha256:${sha256}`;
-    await this.claim(files, { artifactId, standsOn: backing?.path }, signal);
-    return {
-      kind: "qemu-image",
-      id: artifactId,
-      files: files.map((file) => file.name),
-      data: {
-        format: disk.format,
-        sizeBytes,
-        virtualSizeBytes,
-        places: [{ machine: this.setup.machine, path: image }],
-      },
-    };
+    return { files, disk, sha256: await hashFile(draft, context.signal), standsOn: backing?.path };
   }
 
   private async test(
     context: BuildContext,
     setup: MachineSetup,
-    disk: Disk,
-    variables: string | undefined,
-    sha256: string,
+    { disk, files, sha256 }: Captured,
+    bootTest: BootTestOptions,
   ): Promise<void> {
-    const { bootTest } = this.setup.options;
-    if (!bootTest) return;
     const { firmware } = setup.kind;
+    const variables = files[1]?.draft;
     const kind =
       firmware && variables !== undefined
         ? { ...setup.kind, firmware: { ...firmware, variables } }
@@ -141,19 +131,25 @@ export class QemuBuilder implements Builder<QemuArtifact> {
       throw new Error("Testing the image: its bytes changed meanwhile. Does something else write to it?");
   }
 
-  private async claim(
-    files: readonly { draft: string; target: string }[],
-    { artifactId, standsOn }: { artifactId: string; standsOn?: string },
-    signal: AbortSignal,
-  ): Promise<void> {
-    const { ledger, claim } = this.setup;
+  /** Puts it in its place, with its claim. */
+  private async settle(
+    context: BuildContext,
+    { files, disk, sha256, standsOn }: Captured,
+  ): Promise<QemuArtifact> {
+    const { ledger, claim, driver, machine } = this.setup;
+    const { signal } = context;
+    const { virtualSizeBytes } = await driver.inspectDisk(disk, signal);
+    const { size: sizeBytes } = await fs.promises.stat(disk.path);
+    const id = `sha256:${sha256}`;
     await ledger.alone(signal, () => {
-      ledger.put(
-        { ...claim, artifactId },
-        { artifactId, files: files.map(({ target }) => target), standsOn },
-      );
+      const holding = { artifactId: id, files: files.map(({ target }) => target), standsOn };
+      ledger.put({ ...claim, artifactId: id }, holding);
       for (const { draft, target } of files) fs.renameSync(draft, target);
     });
+    const names = files.map((file) => file.name);
+    const places = [{ machine, path: names[0] ?? "" }];
+    const data = { format: disk.format, sizeBytes, virtualSizeBytes, places };
+    return { kind: "qemu-image", id, files: names, data };
   }
 }
 
