@@ -86,6 +86,14 @@ export interface UndoOptions {
   signal: AbortSignal;
 }
 
+/** Who is about to claim an artifact that is there already: where each resource has its own place, that is where it gets it. */
+export interface Claimant {
+  /** The resource's. */
+  name: string;
+  buildId: string;
+  claim: Omit<Claim, "artifactId">;
+}
+
 /** Where artifacts live: a Docker engine, a region of a cloud. Already gone is success everywhere; what cannot be told throws. */
 export interface Site<Options> {
   readonly address: string;
@@ -100,9 +108,18 @@ export interface Site<Options> {
 
   createBuilder(options: Options, base: string | undefined, claim: Omit<Claim, "artifactId">): Builder;
   /** An existing artifact as `build` would have returned it, if it is there and fits the options. */
-  findArtifact(artifactId: string, options: Options, signal: AbortSignal): Promise<Artifact | undefined>;
-  /** More outputs that are known of an existing artifact without asking what post-processors did. */
-  predictFound(artifactId: string): Outputs;
+  findArtifact(
+    artifactId: string,
+    options: Options,
+    signal: AbortSignal,
+    claimant?: Claimant,
+  ): Promise<Artifact | undefined>;
+  /** More outputs that are known of an existing artifact without asking what post-processors did, if that resource gets it. */
+  predictFound(
+    artifactId: string,
+    options: Options,
+    resource: { name: string; fingerprint: string },
+  ): Outputs;
   /** Fetches the artifact back to where post-processors can work on it, if it lives elsewhere too. */
   restore(artifact: Artifact, results: readonly Artifact[], signal: AbortSignal): Promise<boolean>;
   /** "here", "elsewhere" (in its registry), "gone". */

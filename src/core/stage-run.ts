@@ -28,6 +28,8 @@ export interface StageSettings {
   memory: StageMemory;
   /** Whose record to compare with. */
   owner: string;
+  /** A secret is in what the machine starts with. */
+  isSecret?: boolean;
   /** The user asked for a rebuild: stages are made, none is used. */
   isRebuild: boolean;
   triggers?: Record<string, string>;
@@ -60,7 +62,7 @@ export async function runStaged(
     tellReuse(run, done, before);
     await runSteps(
       run,
-      done === 0 && keeper.savesStart ? await openStart(run) : await openMachine(run, done, 0),
+      done === 0 && savesStart(run) ? await openStart(run) : await openMachine(run, done, 0),
     );
   } finally {
     keepReasons(run.record, before);
@@ -92,6 +94,10 @@ function keepReasons(record: StageRecord, before: StageRecord | undefined): void
 
 function isSame(one: Record<string, string>, other: Record<string, string>): boolean {
   return canonicalize(one) === canonicalize(other);
+}
+
+function savesStart({ keeper, settings }: Run): boolean {
+  return keeper.savesStart === true && !settings.isSecret;
 }
 
 /** The machine before the first step, as it was saved; else made, and saved. Only one build makes it. */
@@ -139,7 +145,7 @@ async function openMachine(run: Run, done: number, before: number): Promise<numb
     throwIfAborted(context.signal);
     context.log.warn(`the stage cannot be used, so all steps run: ${describeError(error)}`);
     context.skipSteps(-before);
-    if (keeper.savesStart) return openStart(run);
+    if (savesStart(run)) return openStart(run);
     await keeper.openMachine(undefined, { isSaved: true });
     return 0;
   }

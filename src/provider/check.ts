@@ -12,7 +12,7 @@ import { readKeep } from "./kept";
 import { recall, type ResourceMemory } from "./memory";
 import { requirePlatform } from "./platforms";
 import { predict } from "./predict";
-import { COMPUTED, type Inputs } from "./state";
+import { COMPUTED, nameOf, type Inputs } from "./state";
 import {
   findMissingSecrets,
   findNamelessSources,
@@ -41,7 +41,8 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     all.filter((unit) => unit.valid),
     problems,
   );
-  const ownTrees = await readOwnSources(platform, options, problems);
+  const ownSources = platform.listSources?.(options) ?? [];
+  const ownTrees = await readOwnSources(ownSources, problems);
   if (problems.length > 0) throw new ValidationError(problems);
   warnAboutShortSecrets(news, options);
 
@@ -57,7 +58,7 @@ export async function checkInputs(olds: Partial<Inputs>, news: Inputs): Promise<
     // A step of an unknown kind is not among the units.
     provisioners: hasUnknownUnit(options.provisioners) ? UNKNOWN : provisioners,
     base: baseDigest,
-    ...(ownTrees.length === 0 ? {} : { sources: ownTrees.map(({ hash }) => hash) }),
+    ...(ownSources.length === 0 ? {} : { sources: identifyTrees(ownSources, ownTrees) }),
   };
   // One that comes in was kept by `ignoreChanges`: the user has frozen the image.
   const fingerprint =
@@ -163,14 +164,14 @@ async function readSources(units: readonly Unit[], problems: Problem[]): Promise
   return trees;
 }
 
+function identifyTrees(sources: readonly unknown[], trees: readonly SourceTree[]): Json {
+  return containsUnknown(sources) ? UNKNOWN : trees.map(({ hash }) => hash);
+}
+
 /** Of what the platform itself sends into the machine. */
-async function readOwnSources(
-  platform: Platform,
-  options: CommonOptions,
-  problems: Problem[],
-): Promise<SourceTree[]> {
-  if (problems.length > 0 || !platform.listSources) return [];
-  const sources = platform.listSources(options).filter((source) => !containsUnknown(source));
+async function readOwnSources(all: readonly { path: string }[], problems: Problem[]): Promise<SourceTree[]> {
+  const sources = all.filter((source) => !containsUnknown(source));
+  if (problems.length > 0 || sources.length === 0) return [];
   try {
     return await hashSources(sources, { cwd: process.cwd() });
   } catch (error) {
@@ -229,9 +230,4 @@ function listPlanned(
     .filter(({ options }) => !containsUnknown(options))
     .flatMap((unit) => unit.definition.planMade?.(unit.options, context) ?? []);
   return [...files.map((file) => `file:${file}`), ...made];
-}
-
-/** The last part of a URN. */
-export function nameOf(urn: string): string {
-  return urn.split("::").at(-1) ?? urn;
 }

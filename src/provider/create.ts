@@ -20,7 +20,7 @@ import { removeMade } from "./made";
 import { isFirstCreate, isPlanned, recall } from "./memory";
 import { listElsewhere, tidyKept } from "./kept";
 import { postProcess, runOperation, type Operation } from "./operation";
-import type { Built, Inputs, State } from "./state";
+import { nameOf, type Built, type Inputs, type State } from "./state";
 import { tidyStages } from "./stages";
 import { listClaimsOf, sweepMachines, sweepRemains } from "./sweep";
 
@@ -101,9 +101,10 @@ async function adopt(
   claim: Omit<Claim, "artifactId">,
 ): Promise<Artifact | undefined> {
   const { site, options, signal, inputs } = operation;
-  const { moved } = recall(inputs.__kiln.urn);
-  for (const artifactId of findAdoptable(claims, claim.owner, claim.fingerprint, moved)) {
-    const artifact = await site.findArtifact(artifactId, options, signal);
+  const { urn } = inputs.__kiln;
+  const claimant = { name: nameOf(urn), buildId: operation.buildId, claim };
+  for (const artifactId of findAdoptable(claims, claim.owner, claim.fingerprint, recall(urn).moved)) {
+    const artifact = await site.findArtifact(artifactId, options, signal, claimant);
     if (!artifact) continue;
     try {
       await site.putClaim({ ...claim, artifactId }, signal);
@@ -112,7 +113,7 @@ async function adopt(
       if (await site.findArtifact(artifactId, options, signal)) throw error;
       continue;
     }
-    logOf(inputs.__kiln.urn).info(`found: ${artifactId.slice(0, 19)} has this fingerprint; nothing to build`);
+    logOf(urn).info(`found: ${artifactId.slice(0, 19)} has this fingerprint; nothing to build`);
     return artifact;
   }
   return undefined;

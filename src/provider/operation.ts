@@ -11,14 +11,14 @@ import { withDeadline } from "../core/retry";
 import { hashSources } from "../core/source-tree";
 import { runPostProcessors, type PostProcessRecord, type PostProcessResult } from "../core/post-process";
 import type { Artifact } from "../core/model";
-import { nameOf, readOptions } from "./check";
+import { readOptions } from "./check";
 import { cancellable, trackCleaning } from "./cancel";
 import { flushLog } from "./engine-log";
 import { IncompleteError } from "./incomplete";
 import { removeMade } from "./made";
 import { requirePlatform } from "./platforms";
 import { BuildProgress } from "./progress";
-import type { Inputs } from "./state";
+import { nameOf, type Inputs } from "./state";
 import { identifyUnit, listSources, readUnits, toPostProcessorStep, type Unit } from "./units";
 
 const DEFAULT_BUILD_TIMEOUT = "30m";

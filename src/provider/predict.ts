@@ -6,7 +6,7 @@ import { UNKNOWN } from "../core/schema";
 import { logOf } from "./engine-log";
 import { isFirstCreate, type ResourceMemory } from "./memory";
 import { previewSite } from "./sites";
-import type { Inputs } from "./state";
+import { nameOf, type Inputs } from "./state";
 
 const PREDICTION_DEADLINE_MS = 2000;
 
@@ -24,6 +24,7 @@ export async function predict(
   const site = await previewSite(platform, options, news.__kiln.urn);
   if (!site) return known;
   const { claims } = site;
+  const resource = { name: nameOf(news.__kiln.urn), fingerprint };
   const owner = formatOwner(news.__kiln.project, news.__kiln.stack, news.__kiln.urn, memory.lineage ?? "");
   try {
     // Without old inputs it is to be created, and may be what the user wants built again.
@@ -31,13 +32,13 @@ export async function predict(
     const signal = AbortSignal.timeout(PREDICTION_DEADLINE_MS);
     if (options.adopt !== undefined && isFirstCreate(memory, claims, owner)) {
       const named = await site.site.findArtifact(options.adopt, options, signal);
-      return named ? site.site.predictFound(named.id) : known;
+      return named ? site.site.predictFound(named.id, options, resource) : known;
     }
     for (const artifactId of findAdoptable(claims, owner, fingerprint, moved)) {
       const isOwn = claims.some((claim) => claim.owner === owner && claim.artifactId === artifactId);
       // One's own was looked at when it was made; each question costs a preview of many images dearly.
       if (isOwn || (await site.site.findArtifact(artifactId, options, signal)))
-        return site.site.predictFound(artifactId);
+        return site.site.predictFound(artifactId, options, resource);
     }
   } catch (error) {
     logOf(news.__kiln.urn).warnOnce(`which images exist cannot be told: ${describeError(error)}`);

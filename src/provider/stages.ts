@@ -51,6 +51,7 @@ export async function prepareStages(
     memory: new StageMemory(engineId),
     // Without the lineage: a create that fails has no state, and the next one has another.
     owner: ownerOfStages(claim.owner).slice(0, URN_HASH_LENGTH),
+    isSecret,
     isRebuild: isRebuild(recall(urn), claims, claim),
     triggers: options.triggers,
     steps,

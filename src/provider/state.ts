@@ -88,3 +88,8 @@ export const COMPUTED = [
   "incomplete",
   "drift",
 ];
+
+/** What the user calls a resource. */
+export function nameOf(urn: string): string {
+  return urn.split("::").at(-1) ?? urn;
+}

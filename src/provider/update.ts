@@ -15,9 +15,12 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<{ ou
     const journal = openJournal(operation, undefined, built);
     return operation.run(0, async (context) => {
       context.defer("closing the journal", () => Promise.resolve(removeJournal(journal.buildId)));
-      await bringBack(operation, olds, id);
+      const isHere = await bringBack(operation, olds, id);
       const result = await postProcess(operation, context, built.artifact, built.records);
-      const now = describeBuilt(operation, built.artifact, result.records, built.adopted ?? false);
+      const here = describeBuilt(operation, built.artifact, result.records, built.adopted ?? false);
+      // What only needed a note in the state has not moved by that.
+      const { endpoint, engineId, elsewhere } = built;
+      const now = isHere ? here : { ...here, endpoint, engineId, elsewhere };
       // Its claims are under the name that it had when it was made.
       const state = describeState(operation, { ...now, owner: built.owner }, olds.buildId);
       const leftover =
@@ -36,10 +39,10 @@ export function updateImage(id: string, olds: State, news: Inputs): Promise<{ ou
 }
 
 /** An engine is a cache: what was pushed comes back from its registry, by digest, and gets its claim again. */
-async function bringBack(operation: Operation, olds: State, id: string): Promise<void> {
+async function bringBack(operation: Operation, olds: State, id: string): Promise<boolean> {
   const { site, signal, inputs, platform } = operation;
   const { artifact, records, owner } = olds.__kiln.built;
-  if (!platform.isClaimed(artifact)) return;
+  if (!platform.isClaimed(artifact)) return true;
   if (
     !(await site.restore(
       artifact,
@@ -47,7 +50,7 @@ async function bringBack(operation: Operation, olds: State, id: string): Promise
       signal,
     ))
   ) {
-    if (!needsImage(platform, olds, inputs)) return;
+    if (!needsImage(platform, olds, inputs)) return false;
     throw new Error(
       `The image ${artifact.id} is neither on the engine at ${site.address} nor in a registry. Run \`pulumi up --refresh\`: it is built again`,
     );
@@ -57,4 +60,5 @@ async function bringBack(operation: Operation, olds: State, id: string): Promise
   if (!held.some((claim) => claim.state === state))
     await site.putClaim({ owner, fingerprint: olds.fingerprint, id, state, artifactId: artifact.id }, signal);
   for (const claim of held) if (claim.state !== state) await site.dropClaim(claim, signal);
+  return true;
 }

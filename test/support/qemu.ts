@@ -7,6 +7,8 @@ import * as path from "node:path";
 import type { TestContext } from "node:test";
 import { connectSsh, type SshCommunicator } from "../../src/communicators/ssh";
 import type { SshOptions } from "../../src/communicators/ssh-options";
+import { makeSeed, SEED_LABEL } from "../../src/machines/cloud-init";
+import { writeIso } from "../../src/machines/iso-image";
 import { createKeyPair } from "../../src/machines/keypair";
 import { findFreePort, run } from "./sshd";
 import { createStack, type Stack } from "./stack";
@@ -117,11 +119,12 @@ export async function bootImage(
   login?: SshOptions,
 ): Promise<BootedMachine> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "kiln-boot-"));
+  test.after(() => fs.rmSync(folder, { recursive: true, force: true }));
   const overlay = path.join(folder, "disk.qcow2");
   const backing = ["-b", path.resolve(image.path), "-F", image.format];
   execFileSync("qemu-img", ["create", "-q", "-f", "qcow2", ...backing, overlay]);
   const { privateKey, publicKey } = await createKeyPair("test");
-  writeSeed(path.join(folder, "seed"), publicKey);
+  await writeSeed(path.join(folder, "seed.iso"), publicKey);
   const port = await findFreePort();
   const serial = path.join(folder, "serial.log");
   const child = spawn(valueOf("KILN_QEMU"), formatArguments({ overlay, folder, port, serial }), {
@@ -134,10 +137,11 @@ export async function bootImage(
     fs.rmSync(folder, { recursive: true, force: true });
   };
   test.after(stop);
-  const died = ended.then(() => {
-    throw new Error(`Booting ${image.path}: QEMU ended\n${readEnd(serial)}`);
+  const died = ended.then(() => Promise.reject(new Error("QEMU ended")));
+  const connected = connect(port, login, privateKey);
+  const communicator = await Promise.race([connected, died]).catch((cause: unknown) => {
+    throw new Error(`Booting ${image.path}: ${(cause as Error).message}\n${readEnd(serial)}`, { cause });
   });
-  const communicator = await Promise.race([connect(port, login, privateKey), died]);
   died.catch(() => undefined); // from here on its end is ours
   return {
     stop,
@@ -150,39 +154,33 @@ export async function bootImage(
 }
 
 function connect(port: number, login: SshOptions | undefined, privateKey: string): Promise<SshCommunicator> {
-  return connectSsh(login ?? { sshUsername: "debian" }, {
-    findAddress: () => Promise.resolve({ host: "127.0.0.1", port }),
-    privateKey: login ? undefined : privateKey,
-    cwd: "/",
-    signal: never,
-    log: { progress: () => undefined, info: () => undefined },
-  });
+  return connectSsh(
+    { sshTimeout: "3m", ...(login ?? { sshUsername: "debian" }) },
+    {
+      findAddress: () => Promise.resolve({ host: "127.0.0.1", port }),
+      privateKey: login ? undefined : privateKey,
+      cwd: "/",
+      signal: never,
+      log: { progress: () => undefined, info: () => undefined },
+    },
+  );
 }
 
 function formatArguments(paths: { overlay: string; folder: string; port: number; serial: string }): string[] {
   const { overlay, folder, port, serial } = paths;
   return [
-    ...["-nodefaults", "-display", "none", "-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "1024"],
+    ...["-nodefaults", "-display", "none", "-accel", "tcg", "-cpu", "Nehalem", "-smp", "2", "-m", "1024"],
     ...["-serial", `file:${serial}`],
     ...["-drive", `file=${overlay},format=qcow2,if=virtio`],
-    ...[
-      "-blockdev",
-      `driver=vvfat,node-name=seed,dir=${path.join(folder, "seed")},label=cidata,read-only=on`,
-    ],
-    ...["-device", "virtio-blk-pci,drive=seed"],
+    ...["-drive", `file=${path.join(folder, "seed.iso")},format=raw,media=cdrom,readonly=on`],
     ...["-netdev", `user,id=net0,hostfwd=tcp:127.0.0.1:${port}-:22`, "-device", "virtio-net-pci,netdev=net0"],
   ];
 }
 
 /** A seed for cloud-init that lets a key in. */
-function writeSeed(folder: string, publicKey: string): void {
-  fs.mkdirSync(folder);
-  const metaData = {
-    "instance-id": path.basename(path.dirname(folder)),
-    "public-keys": [publicKey],
-  };
-  fs.writeFileSync(path.join(folder, "meta-data"), JSON.stringify(metaData));
-  fs.writeFileSync(path.join(folder, "user-data"), "#cloud-config\n{}\n");
+async function writeSeed(file: string, publicKey: string): Promise<void> {
+  const instanceId = path.basename(path.dirname(file));
+  await writeIso(file, makeSeed({ instanceId, user: "debian", publicKey }), { label: SEED_LABEL });
 }
 
 function readEnd(serial: string): string {

@@ -6,12 +6,14 @@ import { parseDuration } from "../../core/duration";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
 import { withDeadline } from "../../core/retry";
 import { testImage } from "./boot-test";
-import { hashFile, nameImage, nameVariables, writeImage } from "./capture";
+import { hashFile, writeImage } from "./capture";
+import { noteDrafts, removeDrafts } from "./drafts";
 import type { Disk, QemuDriver } from "./driver";
 import { findKind } from "./kind";
 import type { Ledger } from "./ledger";
 import { BuildMachine, type MachineSetup } from "./machine";
 import type { BootTestOptions, QemuImageOptions } from "./options";
+import { nameImage, nameNewImage, nameVariables } from "./place";
 import { nameMachine } from "./run-folder";
 import { sealMachine } from "./seal";
 import { findSource } from "./source";
@@ -29,6 +31,8 @@ export interface QemuArtifact extends Artifact {
     virtualSizeBytes: number;
     /** Where it is: the machine's name, and the path from the program's folder. */
     places: { machine: string; path: string }[];
+    /** It was there before: it is never removed. */
+    isAdopted?: true;
   };
 }
 
@@ -46,8 +50,8 @@ export interface QemuBuilderOptions {
 
 /** A finished image that is not in its place yet. */
 interface Captured {
-  /** The image, and its UEFI variables if it has any. */
-  files: { draft: string; target: string; name: string }[];
+  /** Paths of the image, and of its UEFI variables if it has any. */
+  drafts: string[];
   disk: Disk;
   sha256: string;
   standsOn?: string;
@@ -95,33 +99,30 @@ export class QemuBuilder implements Builder<QemuArtifact> {
   /** Beside its place: nobody sees the image before it is whole, tested and claimed. */
   private async capture(context: BuildContext, setup: MachineSetup, build: BuildMachine): Promise<Captured> {
     const { driver, options, claim } = this.setup;
-    const { cwd, name } = context;
-    const image = nameImage(options, { ...claim, name, cwd });
-    const target = path.resolve(cwd, image);
-    const draft = `${target}.${context.buildId}.draft`;
-    const files = [{ draft, target, name: image }];
-    await fs.promises.mkdir(path.dirname(target), { recursive: true });
-    deferRemoval(context, files);
+    const { cwd, name, buildId, signal } = context;
+    const plain = path.resolve(cwd, nameImage(options, { ...claim, name }));
+    const draft = `${plain}.${buildId}.draft`;
+    const variables = build.variablesFile && `${draft}-efivars`;
+    const drafts = variables === undefined ? [draft] : [draft, variables];
+    const machine = nameMachine(buildId);
+    noteDrafts(machine, drafts);
+    context.defer("removing the unfinished image", () => Promise.resolve(removeDrafts(machine)));
+    await fs.promises.mkdir(path.dirname(draft), { recursive: true });
     const backing = options.thin ? setup.source.disk : undefined;
     await writeImage(context, driver, options, { disk: build.disk, backing, target: draft });
-    if (build.variablesFile !== undefined) {
-      const variables = nameVariables(image);
-      const copy = { draft: `${draft}-efivars`, target: path.resolve(cwd, variables), name: variables };
-      files.push(copy);
-      await fs.promises.copyFile(build.variablesFile, copy.draft);
-    }
+    if (variables !== undefined) await fs.promises.copyFile(build.variablesFile ?? "", variables);
     const disk = { path: draft, format: options.format ?? "qcow2" };
-    return { files, disk, sha256: await hashFile(draft, context.signal), standsOn: backing?.path };
+    return { drafts, disk, sha256: await hashFile(draft, signal), standsOn: backing?.path };
   }
 
   private async test(
     context: BuildContext,
     setup: MachineSetup,
-    { disk, files, sha256 }: Captured,
+    { disk, drafts, sha256 }: Captured,
     bootTest: BootTestOptions,
   ): Promise<void> {
     const { firmware } = setup.kind;
-    const variables = files[1]?.draft;
+    const [, variables] = drafts;
     const kind =
       firmware && variables !== undefined
         ? { ...setup.kind, firmware: { ...firmware, variables } }
@@ -131,31 +132,25 @@ export class QemuBuilder implements Builder<QemuArtifact> {
       throw new Error("Testing the image: its bytes changed meanwhile. Does something else write to it?");
   }
 
-  /** Puts it in its place, with its claim. */
+  /** Puts it in its place, with its claim. What it is called is decided when nobody else decides. */
   private async settle(
-    context: BuildContext,
-    { files, disk, sha256, standsOn }: Captured,
+    { signal, cwd, name }: BuildContext,
+    { drafts, disk, sha256, standsOn }: Captured,
   ): Promise<QemuArtifact> {
-    const { ledger, claim, driver, machine } = this.setup;
-    const { signal } = context;
+    const { ledger, claim, driver, machine, options } = this.setup;
     const { virtualSizeBytes } = await driver.inspectDisk(disk, signal);
     const { size: sizeBytes } = await fs.promises.stat(disk.path);
     const id = `sha256:${sha256}`;
-    await ledger.alone(signal, () => {
-      const holding = { artifactId: id, files: files.map(({ target }) => target), standsOn };
-      ledger.put({ ...claim, artifactId: id }, holding);
-      for (const { draft, target } of files) fs.renameSync(draft, target);
+    const names = await ledger.alone(signal, () => {
+      const image = nameNewImage(options, { ...claim, name }, claim.id, cwd);
+      const chosen = [image, nameVariables(image)].slice(0, drafts.length);
+      const files = chosen.map((file) => path.resolve(cwd, file));
+      ledger.put({ ...claim, artifactId: id }, { artifactId: id, files, standsOn });
+      for (const [index, draft] of drafts.entries()) fs.renameSync(draft, files[index] ?? "");
+      return chosen;
     });
-    const names = files.map((file) => file.name);
     const places = [{ machine, path: names[0] ?? "" }];
     const data = { format: disk.format, sizeBytes, virtualSizeBytes, places };
     return { kind: "qemu-image", id, files: names, data };
   }
-}
-
-function deferRemoval(context: BuildContext, files: readonly { draft: string }[]): void {
-  const remove = async (): Promise<void> => {
-    for (const { draft } of files) await fs.promises.rm(draft, { force: true });
-  };
-  context.defer("removing the unfinished image", remove, "failure");
 }

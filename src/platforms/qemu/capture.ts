@@ -1,33 +1,13 @@
 /** From a machine's disk to the image's file. */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
-import * as path from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { BuildContext } from "../../core/context";
+import { throwIfAborted } from "../../core/retry";
 import type { Disk, QemuDriver } from "./driver";
 import type { QemuImageOptions } from "./options";
 
 const READ_BYTES = 4 * 2 ** 20;
-
-/** Where the image of a fingerprint is to be, relative to the program's folder. `id` tells it from one of the same name that is there already. */
-export function nameImage(
-  options: QemuImageOptions,
-  { name, fingerprint, id, cwd }: { name: string; fingerprint: string; id: string; cwd: string },
-): string {
-  const format = options.format ?? "qcow2";
-  const short = fingerprint.replace(/^k\d+:/, "").slice(0, 12);
-  const stem = path.posix.join(
-    options.outputDirectory ?? "images",
-    `${name.replace(/[^\w.-]/g, "_")}-${short}`,
-  );
-  const plain = `${stem}.${format}`;
-  return fs.existsSync(path.resolve(cwd, plain)) ? `${stem}-${id.split("-")[1]}.${format}` : plain;
-}
-
-/** The path of the UEFI variables that go with an image. */
-export function nameVariables(image: string): string {
-  return image.replace(/\.[^.]*$/, "-efivars.fd");
-}
 
 export async function writeImage(
   context: BuildContext,
@@ -50,6 +30,11 @@ export async function writeImage(
 
 export async function hashFile(file: string, signal: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
-  await pipeline(fs.createReadStream(file, { highWaterMark: READ_BYTES }), hash, { signal });
+  try {
+    await pipeline(fs.createReadStream(file, { highWaterMark: READ_BYTES }), hash, { signal });
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  }
   return hash.digest("hex");
 }

@@ -8,6 +8,7 @@ import * as path from "node:path";
 import { formatClaimTag, parseClaim, type Claim } from "../../core/claims";
 import { stateFolder } from "../../core/folders";
 import { withLock } from "../../core/lock";
+import { listFolder } from "./list-folder";
 
 /** What a claim holds. */
 export interface Holding {
@@ -43,9 +44,12 @@ export class Ledger {
 
   list(): HeldClaim[] {
     const root = path.join(this.folder, "claims");
-    if (!fs.existsSync(root)) return [];
-    const names = fs.readdirSync(root, { recursive: true }) as string[];
-    return names.filter((name) => name.endsWith(SUFFIX)).flatMap((name) => this.read(name) ?? []);
+    const descend = (names: string[]): string[] =>
+      names.flatMap((name) => listFolder(path.join(root, name)).map((inner) => path.join(name, inner)));
+    const names = descend(descend(descend(["."])));
+    return descend(names)
+      .filter((name) => name.endsWith(SUFFIX))
+      .flatMap((name) => this.read(name) ?? []);
   }
 
   private read(name: string): HeldClaim | undefined {

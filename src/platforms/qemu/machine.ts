@@ -36,6 +36,8 @@ export class BuildMachine {
   readonly communicator = new QemuCommunicator();
   /** What it has its disk in; "" before it is opened. */
   object = "";
+  /** All that were made for this build's machines; of those that nobody came to use too. */
+  private readonly objects: string[] = [];
   private running: QemuMachine | undefined;
   private login: ObjectRecord["login"];
   private readonly folder: string;
@@ -48,9 +50,13 @@ export class BuildMachine {
     this.folder = runFolderOf(machineName);
     fs.mkdirSync(this.folder, { mode: 0o700 });
     const stop = async (): Promise<void> => {
-      await this.close();
-      await stopMachine(machineName);
-      setup.store.collect([this.object]);
+      try {
+        await this.close();
+      } finally {
+        // What does not answer any more is ended all the same.
+        await stopMachine(machineName);
+        setup.store.collect(this.objects);
+      }
     };
     context.defer("stopping the machine", stop, "unless-kept");
   }
@@ -73,8 +79,7 @@ export class BuildMachine {
     const { context, setup } = this;
     const { options, driver, store, source, kind } = setup;
     await this.leave();
-    this.object = newObjectId(context.buildId);
-    store.create(this.object, { source: source.disk });
+    this.object = this.createObject({ source: source.disk });
     const size = options.diskSize === undefined ? undefined : parseBinarySize(options.diskSize);
     if (source.disk) await driver.createOverlay(this.disk.path, source.disk, size, context.signal);
     else await driver.createDisk(this.disk, size ?? DEFAULT_DISK_BYTES, context.signal);
@@ -102,8 +107,7 @@ export class BuildMachine {
     const record = store.read(object);
     if (!record?.login || !store.isIntact(object))
       throw new Error(`Going on from the saved machine ${object}: a disk of it is not what it was`);
-    this.object = newObjectId(context.buildId);
-    store.create(this.object, { below: object });
+    this.object = this.createObject({ below: object });
     await driver.createOverlay(this.disk.path, store.diskOf(object), undefined, context.signal);
     this.takeMedia(object);
     if (setup.kind.firmware)
@@ -118,8 +122,7 @@ export class BuildMachine {
     const { context, setup } = this;
     const { driver, store } = setup;
     const saved = this.object;
-    const next = newObjectId(context.buildId);
-    store.create(next, { below: saved });
+    const next = this.createObject({ below: saved });
     await driver.createOverlay(store.diskOf(next).path, this.disk, undefined, context.signal);
     const copyVariables = (): void => {
       // From here on it writes there, whatever comes.
@@ -127,12 +130,15 @@ export class BuildMachine {
       this.takeMedia(saved);
       if (this.variablesFile) fs.copyFileSync(this.variablesFile, store.fileOf(saved, VARIABLES));
     };
-    await this.require().save(
-      store.fileOf(saved, "memory"),
-      store.diskOf(next).path,
-      copyVariables,
-      context.signal,
-    );
+    const memory = store.fileOf(saved, "memory");
+    try {
+      await this.require().save(memory, store.diskOf(next).path, copyVariables, context.signal);
+    } catch (error) {
+      fs.rmSync(memory, { force: true });
+      // The machine goes on above it: a disk that does not change any more, whose memory nobody has.
+      if (this.object === next) store.seal(saved, undefined);
+      throw error;
+    }
     store.seal(saved, this.login);
     return saved;
   }
@@ -164,6 +170,13 @@ export class BuildMachine {
     const result = await Promise.race([running.catch(() => undefined), ended]);
     if (result && result.exitCode !== 0)
       throw new Error(`Shutting down by \`${command}\`: it ended with exit code ${result.exitCode}`);
+  }
+
+  private createObject(on: { below?: string; source?: Disk }): string {
+    const id = `${this.context.buildId}-${randomBytes(4).toString("hex")}`;
+    this.setup.store.create(id, on);
+    this.objects.push(id);
+    return id;
   }
 
   private require(): QemuMachine {
@@ -293,8 +306,4 @@ export class BuildMachine {
 
 function additionalName(index: number): string {
   return `additional-${index + 1}.qcow2`;
-}
-
-function newObjectId(buildId: string): string {
-  return `${buildId}-${randomBytes(4).toString("hex")}`;
 }

@@ -3,7 +3,7 @@ import { checkSshOptions, sshShape, type SshOptions } from "../../communicators/
 import type { Duration } from "../../core/duration";
 import type { OptionsSchema, UnitOptions } from "../../core/model";
 import type { CacheOptions } from "../../core/platform";
-import { cacheSchema, duration, optionsSchema, schemaOf } from "../../core/schema";
+import { cacheSchema, containsUnknown, duration, optionsSchema, schemaOf } from "../../core/schema";
 import { findBootCommandProblems } from "../../machines/boot-command";
 import { parseChecksum } from "../../machines/checksum";
 import { isBinarySize } from "./binary-size";
@@ -233,7 +233,10 @@ function checkTogether(context: z.core.ParsePayload<QemuImageOptions>): void {
       "bootTest",
       "needs a login for the finished image: `cloudInit`, `sshPassword` or `sshPrivateKeyFile`",
     );
-  for (const name of cloudInit?.secrets ?? [])
+  if (thin && isoChecksum === "none")
+    problem("thin", "needs a checksum of its source: another one under it would be another image");
+  const names = Array.isArray(cloudInit?.secrets) ? cloudInit.secrets : [];
+  for (const name of names.filter((one) => !containsUnknown(one)))
     if (typeof secrets !== "string" && secrets?.[name] === undefined)
       problem("cloudInit", `its secret "${name}" is not in \`secrets\``);
 }

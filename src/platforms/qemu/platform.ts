@@ -5,11 +5,11 @@
  */
 import type { Artifact, Json } from "../../core/model";
 import type { Outputs, Platform } from "../../core/platform";
-import { containsUnknown } from "../../core/schema";
+import { containsUnknown, UNKNOWN } from "../../core/schema";
 import { SSH_NOT_IDENTITY } from "../../communicators/ssh-options";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
 import { OWN_STEPS } from "./builder";
-import { isLocal, listMediaSources, localizePaths } from "./local-paths";
+import { isLocal, listMediaSources, localizePaths, nameMedia } from "./local-paths";
 import { qemuImageSchema, type QemuImageOptions } from "./options";
 import { LocalQemuDriver } from "./qemu-driver";
 import { QemuSite } from "./site";
@@ -17,7 +17,7 @@ import { QemuSite } from "./site";
 /** How to run, how to reach, what to do afterwards. */
 const NOT_IDENTITY = new Set<string>([
   ...SSH_NOT_IDENTITY,
-  "isoUrl", "isoChecksum", "memory", "cpus", "cpuModel", "accelerator", "headless", "qemuBinary", "qemuArguments",
+  "isoUrl", "isoChecksum", "memory", "cpus", "cpuModel", "accelerator", "headless", "qemuBinary",
   "bootWait", "bootKeyInterval", "httpPortMin", "httpPortMax", "httpDirectory", "cdFiles", "floppyFiles",
   "shutdownCommand", "shutdownTimeout", "bootTest", "outputDirectory",
   "provisioners", "postProcessors", "secrets", "triggers", "buildTimeout", "onError", "cache", "keep", "adopt",
@@ -33,7 +33,8 @@ export const platform: Platform<QemuImageOptions> = {
   schema: qemuImageSchema,
   postProcessors: [],
   credentialOptions: ["secrets", "sshPassword", "sshBastionPassword", "sshProxyPassword"],
-  outputNames: ["path", "format", "sha256", "sizeBytes", "efiVariablesPath"],
+  // Not `format`, which is an option too, and the same.
+  outputNames: ["path", "sha256", "sizeBytes", "efiVariablesPath"],
   ownSteps: OWN_STEPS,
   identify,
   localize: localizePaths,
@@ -71,15 +72,23 @@ function identify(options: QemuImageOptions): { [key: string]: Json | undefined 
   const shaping = Object.entries(options).filter(([name]) => !NOT_IDENTITY.has(name));
   return {
     source: identifySource(options),
+    media: nameMedia(options),
     // Where the firmware lies is of this machine.
     ...Object.fromEntries<Json>(shaping as [string, Json][]),
-    efi: options.efi === undefined ? undefined : options.efi !== false,
+    efi: identifyFirmware(options.efi),
   };
+}
+
+/** One's own is among the sources. */
+function identifyFirmware(efi: QemuImageOptions["efi"]): Json | undefined {
+  if (containsUnknown(efi)) return UNKNOWN;
+  return typeof efi === "object" ? "own" : efi;
 }
 
 /** By its content, wherever it comes from; a local file without a checksum is among the sources. */
 function identifySource({ isoUrl, isoChecksum }: QemuImageOptions): Json | undefined {
-  if (containsUnknown([isoUrl, isoChecksum])) return isoChecksum ?? isoUrl;
+  if (containsUnknown(isoChecksum)) return UNKNOWN;
+  // A local file that is not known yet is unknown among the sources.
   if (isoChecksum === undefined) return undefined;
   const checksum = parseChecksum(isoChecksum);
   if (checksum === "none") return isoUrl;

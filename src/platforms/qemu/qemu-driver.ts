@@ -37,6 +37,7 @@ export class LocalQemuDriver implements QemuDriver {
 
   async createDisk({ path: file, format }: Disk, sizeBytes: number, signal: AbortSignal): Promise<void> {
     await runProgram(["qemu-img", "create", "-q", "-f", format, file, String(sizeBytes)], signal);
+    fs.chmodSync(file, 0o600);
   }
 
   async createOverlay(
@@ -50,6 +51,7 @@ export class LocalQemuDriver implements QemuDriver {
       ["qemu-img", "create", "-q", "-f", "qcow2", "-F", below.format, "-b", below.path, file, ...size],
       signal,
     );
+    fs.chmodSync(file, 0o600);
   }
 
   async inspectDisk({ path: file, format }: Disk, signal: AbortSignal): Promise<DiskDetails> {

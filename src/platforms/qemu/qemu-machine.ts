@@ -66,6 +66,8 @@ export class RunningMachine implements QemuMachine {
       });
       this.node = next;
       whileStopped();
+      // What writes it takes it as it finds it.
+      fs.closeSync(fs.openSync(memoryFile, "w", 0o600));
       await this.qmp.execute("migrate", { uri: `exec:cat > ${quote(memoryFile)}` });
       await this.waitUntilMigrated(signal);
     } finally {
@@ -103,6 +105,10 @@ export class RunningMachine implements QemuMachine {
 
   async waitUntilEnded(signal: AbortSignal): Promise<void> {
     while (!this.hasEnded) await sleep(POLL_MS, signal);
+    if (this.child.exitCode === 0) return;
+    const how = this.child.signalCode ?? `exit code ${this.child.exitCode}`;
+    const said = readIfThere(path.join(this.folder, "qemu.log"));
+    throw new Error(`QEMU ended by itself (${how})${said === "" ? "" : `: ${said}`}`);
   }
 
   async describeConsole(): Promise<string> {

@@ -2,6 +2,8 @@ import * as net from "node:net";
 import { sleep, throwIfAborted } from "../../core/retry";
 
 const CONNECT_POLL_MS = 20;
+/** A QEMU that hangs must not hang the build: nothing that is asked takes long. */
+const ANSWER_MS = 30_000;
 
 interface Reply {
   return?: unknown;
@@ -51,7 +53,14 @@ export class QmpClient {
     if (this.failure) return Promise.reject(this.explain(command, this.failure));
     const id = ++this.lastId;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { command, resolve, reject });
+      const timer = setTimeout(() => this.fail(new Error(`no answer in ${ANSWER_MS / 1000} s`)), ANSWER_MS);
+      const settle = <T>(then: (value: T) => void) => {
+        return (value: T): void => {
+          clearTimeout(timer);
+          then(value);
+        };
+      };
+      this.waiting.set(id, { command, resolve: settle(resolve), reject: settle(reject) });
       this.socket.write(`${JSON.stringify({ execute: command, arguments: parameters, id })}\n`);
     });
   }
@@ -82,6 +91,7 @@ export class QmpClient {
 
   private fail(error: Error): void {
     this.failure ??= error;
+    this.socket.destroy();
     for (const { command, reject } of this.waiting.values()) reject(this.explain(command, error));
     this.waiting.clear();
   }

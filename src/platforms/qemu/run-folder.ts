@@ -18,8 +18,8 @@ export function runFolderOf(machineName: string): string {
 
 /** Ends QEMU's process, whoever started it, and removes the folder. Nothing there is success. */
 export async function stopMachine(machineName: string): Promise<void> {
-  const folder = runFolderOf(machineName);
-  for (const pid of await findProcesses(folder)) {
+  const processes = await findProcesses(machineName);
+  for (const { pid } of processes) {
     try {
       process.kill(pid, "SIGKILL");
     } catch (error) {
@@ -27,22 +27,36 @@ export async function stopMachine(machineName: string): Promise<void> {
     }
     while (isThere(pid)) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
-  fs.rmSync(folder, { recursive: true, force: true });
+  for (const folder of [runFolderOf(machineName), ...processes.map((one) => one.folder)])
+    fs.rmSync(folder, { recursive: true, force: true });
 }
 
-/** Processes of QEMU that have the folder in their command line. */
-export async function findProcesses(folder: string): Promise<number[]> {
-  if (process.platform === "linux")
-    return fs
-      .readdirSync("/proc")
-      .filter((name) => /^\d+$/.test(name) && isMachine(readCommand(name), folder))
-      .map(Number);
-  const lines = (await listCommands()).split("\n");
-  return lines.filter((line) => isMachine(line, folder)).map((line) => Number.parseInt(line, 10));
+/** Processes of QEMU for this machine, with their folders: the temporary folder may have been another one then. */
+export async function findProcesses(machineName: string): Promise<{ pid: number; folder: string }[]> {
+  return (await listCommands()).flatMap(({ pid, command }) => {
+    const folder = findFolder(command, machineName);
+    return folder === undefined ? [] : [{ pid, folder }];
+  });
 }
 
-function isMachine(command: string, folder: string): boolean {
-  return command.includes("qemu") && command.includes(`unix:${folder}${path.sep}`);
+/** By the argument with QEMU's socket, in which commas are doubled. */
+function findFolder(command: string, machineName: string): string | undefined {
+  const name = path.basename(runFolderOf(machineName));
+  const end = command.indexOf(`${path.sep}${name}${path.sep}qmp.sock,`);
+  const start = command.lastIndexOf("unix:", end);
+  if (end < 0 || start < 0 || !command.includes("qemu")) return undefined;
+  return path.join(command.slice(start + "unix:".length, end).replaceAll(",,", ","), name);
+}
+
+async function listCommands(): Promise<{ pid: number; command: string }[]> {
+  if (process.platform !== "linux")
+    return (await listByProgram())
+      .split("\n")
+      .map((line) => ({ pid: Number.parseInt(line, 10), command: line }));
+  return fs
+    .readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((name) => ({ pid: Number(name), command: readCommand(name) }));
 }
 
 function readCommand(pid: string): string {
@@ -54,7 +68,7 @@ function readCommand(pid: string): string {
   }
 }
 
-function listCommands(): Promise<string> {
+function listByProgram(): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile("ps", ["-axww", "-o", "pid=,args="], { maxBuffer: 64 * 2 ** 20 }, (error, stdout) =>
       error ? reject(error) : resolve(stdout),

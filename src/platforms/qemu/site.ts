@@ -4,14 +4,24 @@ import * as path from "node:path";
 import { listCollectable, type Claim } from "../../core/claims";
 import type { BuildContext } from "../../core/context";
 import type { Artifact, Builder } from "../../core/model";
-import type { Outputs, Site } from "../../core/platform";
+import type { Claimant, Outputs, Site } from "../../core/platform";
 import type { StageMark } from "../../core/stage-claims";
 import { QemuBuilder, type QemuArtifact } from "./builder";
 import { hashFile } from "./capture";
+import { removeDrafts, removeIfEmpty } from "./drafts";
 import type { QemuDriver } from "./driver";
 import { Ledger, type HeldClaim, type Holding } from "./ledger";
 import type { QemuImageOptions } from "./options";
-import { findProcesses, nameMachine, runFolderOf, stopMachine } from "./run-folder";
+import {
+  copyFiles,
+  copyInPlace,
+  isInPlace,
+  nameImage,
+  planCopy,
+  type ImageName,
+  type PlannedCopy,
+} from "./place";
+import { findProcesses, nameMachine, stopMachine } from "./run-folder";
 import { StageStore } from "./stage-store";
 import { dropStage } from "./stages";
 import { findProcessUsing } from "./users";
@@ -23,6 +33,8 @@ export class QemuSite implements Site<QemuImageOptions> {
   private readonly store = new StageStore();
   /** Of artifacts that were looked at: what a claim on them will hold. */
   private readonly holdings = new Map<string, Holding>();
+  /** Of artifacts that are elsewhere, by the claim that they are to be copied for. */
+  private readonly copies = new Map<string, PlannedCopy>();
 
   constructor(private readonly driver: QemuDriver) {}
 
@@ -30,11 +42,17 @@ export class QemuSite implements Site<QemuImageOptions> {
     return this.ledger.readId(signal);
   }
 
+  /** Of files that somebody has removed there are none any more. */
   listClaims(): Promise<Claim[]> {
-    return Promise.resolve(this.ledger.list().map(toClaim));
+    return Promise.resolve(this.ledger.list().filter(isThere).map(toClaim));
   }
 
   async putClaim(claim: Claim, signal: AbortSignal): Promise<void> {
+    const copy = this.copies.get(claim.id);
+    if (copy?.holding.artifactId === claim.artifactId) {
+      this.copies.delete(claim.id);
+      return copyInPlace(copy, this.ledger, () => this.ledger.put(claim, copy.holding), signal);
+    }
     await this.ledger.alone(signal, () => {
       const holding = this.findHolding(claim);
       const [image] = holding.files;
@@ -44,9 +62,10 @@ export class QemuSite implements Site<QemuImageOptions> {
     });
   }
 
-  private findHolding({ artifactId, owner, id }: Claim): Holding {
+  private findHolding({ artifactId, id }: Claim): Holding {
     const same = this.ledger.list().filter((other) => other.artifactId === artifactId);
-    const own = same.find((other) => other.owner === owner && other.id === id);
+    // Of several copies its own, also when a resource that got another lineage takes over what it had kept.
+    const own = same.find((other) => other.id === id);
     const holding = own ?? this.holdings.get(artifactId) ?? same[0];
     if (!holding) throw new Error(`Claiming ${artifactId}: nobody knows where it is on ${this.address}`);
     return holding;
@@ -96,6 +115,11 @@ export class QemuSite implements Site<QemuImageOptions> {
 
   async collect(signal: AbortSignal): Promise<void> {
     this.store.collect();
+    await this.ledger.alone(signal, () => {
+      // Where the folder is missing too it may be a disk that is not mounted now.
+      const isRemoved = (held: HeldClaim): boolean => !isThere(held) && held.files.every(hasFolder);
+      for (const held of this.ledger.list().filter(isRemoved)) this.ledger.remove(held);
+    });
     for (const claim of listCollectable(await this.listClaims(), Date.now()))
       await this.dropClaim(claim, signal);
   }
@@ -113,12 +137,23 @@ export class QemuSite implements Site<QemuImageOptions> {
     artifactId: string,
     options: QemuImageOptions,
     signal: AbortSignal,
+    claimant?: Claimant,
   ): Promise<QemuArtifact | undefined> {
-    const held = this.ledger
+    const whole = this.listWhole(artifactId);
+    const near = claimant && whole.find((held) => isFor(held, options, claimant));
+    const held = near ?? whole[0];
+    if (!held) return undefined;
+    const artifact = await this.describe(artifactId, held, options.format ?? "qcow2", signal);
+    if (near || !claimant) return artifact;
+    const copy = planCopy(held, options, claimant, process.cwd());
+    this.copies.set(claimant.claim.id, copy);
+    return this.place(artifact, copy.holding);
+  }
+
+  private listWhole(artifactId: string): HeldClaim[] {
+    return this.ledger
       .list()
-      .find((other) => other.artifactId === artifactId && other.files.every((file) => fs.existsSync(file)));
-    if (held) return this.describe(artifactId, held, options.format ?? "qcow2", signal);
-    return undefined;
+      .filter((held) => held.artifactId === artifactId && held.files.every((file) => fs.existsSync(file)));
   }
 
   private async describe(
@@ -128,35 +163,60 @@ export class QemuSite implements Site<QemuImageOptions> {
     signal: AbortSignal,
   ): Promise<QemuArtifact> {
     this.holdings.set(artifactId, holding);
-    const files = holding.files.map((file) => toRelative(file));
     const [image = ""] = holding.files;
     const { virtualSizeBytes } = await this.driver.inspectDisk({ path: image, format }, signal);
     const { size: sizeBytes } = await fs.promises.stat(image);
+    const isAdopted = holding.isAdopted ? { isAdopted: true as const } : {};
+    const data = { format, sizeBytes, virtualSizeBytes, places: [], ...isAdopted };
+    return this.place({ kind: "qemu-image", id: artifactId, files: [], data }, holding);
+  }
+
+  /** The same artifact, with the files of a holding. */
+  private place(artifact: QemuArtifact, holding: Holding): QemuArtifact {
+    const files = holding.files.map((file) => toRelative(file));
     const places = [{ machine: this.address, path: files[0] ?? "" }];
-    return {
-      kind: "qemu-image",
-      id: artifactId,
-      files,
-      data: { format, sizeBytes, virtualSizeBytes, places },
-    };
+    return { ...artifact, files, data: { ...artifact.data, places } };
   }
 
-  predictFound(artifactId: string): Outputs {
-    const held = this.ledger.list().find((other) => other.artifactId === artifactId);
-    const sha256 = artifactId.replace("sha256:", "");
-    return { artifactId, sha256, ...(held ? { path: toRelative(held.files[0] ?? "") } : {}) };
+  /** Its path, unless that depends on what there is when it is claimed. */
+  predictFound(artifactId: string, options: QemuImageOptions, image: ImageName): Outputs {
+    const known = { artifactId, sha256: artifactId.replace("sha256:", "") };
+    const near = this.listWhole(artifactId).find(({ files: [file = ""] }) =>
+      isInPlace(file, options, image, process.cwd()),
+    );
+    if (near) return { ...known, path: toRelative(near.files[0] ?? "") };
+    const path = nameImage(options, image);
+    return fs.existsSync(path) ? known : { ...known, path };
   }
 
-  restore(artifact: Artifact): Promise<boolean> {
+  /** From where this machine has it; a file that nobody claims is taken only if its bytes are the image's. */
+  async restore(artifact: Artifact, _results: readonly Artifact[], signal: AbortSignal): Promise<boolean> {
+    const { id: artifactId } = artifact;
     const files = (artifact.files ?? []).map((file) => path.resolve(file));
-    const isThere = files.every((file) => fs.existsSync(file));
-    if (isThere) this.holdings.set(artifact.id, { artifactId: artifact.id, files });
-    return Promise.resolve(isThere);
+    const isHere = isThere({ artifactId, files });
+    const whole = this.listWhole(artifactId);
+    const near = whole.find((held) => held.files.join() === files.join());
+    const held = near ?? whole[0];
+    if (held) {
+      if (!isHere) await copyFiles(held.files, files);
+      const isAdopted = near?.isAdopted ?? false;
+      this.holdings.set(artifactId, { artifactId, files, standsOn: held.standsOn, isAdopted });
+      return true;
+    }
+    const [image = ""] = files;
+    if (!isHere || `sha256:${await hashFile(image, signal)}` !== artifactId) return false;
+    const format = (artifact as QemuArtifact).data.format;
+    const { standsOn } = await this.driver.inspectDisk({ path: image, format }, signal);
+    const isAdopted = artifact.data["isAdopted"] === true;
+    this.holdings.set(artifactId, { artifactId, files, standsOn, isAdopted });
+    return true;
   }
 
+  /** Another folder of the same machine may have it. */
   locate(artifact: Artifact): Promise<"here" | "elsewhere" | "gone"> {
-    const isThere = (artifact.files ?? []).every((file) => fs.existsSync(path.resolve(file)));
-    return Promise.resolve(isThere ? "here" : "gone");
+    const isHere = (artifact.files ?? []).every((file) => fs.existsSync(path.resolve(file)));
+    if (isHere) return Promise.resolve("here");
+    return Promise.resolve(this.listWhole(artifact.id).length > 0 ? "elsewhere" : "gone");
   }
 
   undo(made: string): Promise<void> {
@@ -173,9 +233,13 @@ export class QemuSite implements Site<QemuImageOptions> {
     const file = path.resolve(context.cwd, reference);
     if (!fs.existsSync(file)) throw new Error(`Adopting ${reference}: there is no such file`);
     const artifactId = `sha256:${await hashFile(file, context.signal)}`;
+    const format = options.format ?? "qcow2";
     const known = this.ledger.list().find((other) => other.files.includes(file));
-    const holding = { artifactId, files: [file], isAdopted: known === undefined || known.isAdopted };
-    return this.describe(artifactId, holding, options.format ?? "qcow2", context.signal);
+    if (known) return this.describe(artifactId, known, format, context.signal);
+    const { standsOn } = await this.driver.inspectDisk({ path: file, format }, context.signal);
+    const holding = { artifactId, files: [file], standsOn, isAdopted: true };
+    const artifact = await this.describe(artifactId, holding, format, context.signal);
+    return { ...artifact, data: { ...artifact.data, isAdopted: true } };
   }
 
   listStages(): Promise<StageMark[]> {
@@ -193,17 +257,26 @@ export class QemuSite implements Site<QemuImageOptions> {
 
   async removeMachine(name: string): Promise<void> {
     for (const one of [name, `${name}-test`]) await stopMachine(one);
+    removeDrafts(name);
     this.store.collect();
   }
 
   async explainKept(name: string): Promise<string | undefined> {
-    const folder = runFolderOf(name);
-    const [pid] = await findProcesses(folder);
+    const [machine] = await findProcesses(name);
+    if (!machine) return undefined;
+    const { pid, folder } = machine;
     const login = path.join(folder, "login");
-    if (pid === undefined) return undefined;
     const shell = fs.existsSync(login) ? ` A shell in it: ${fs.readFileSync(login, "utf8")}.` : "";
     return `The build's machine is kept for 24 hours.${shell} To remove it: kill ${pid} && rm -r ${folder}`;
   }
+}
+
+function isThere({ files }: Holding): boolean {
+  return files.every((file) => fs.existsSync(file));
+}
+
+function hasFolder(file: string): boolean {
+  return fs.existsSync(path.dirname(file));
 }
 
 function toClaim({ owner, fingerprint, id, state, artifactId }: HeldClaim): Claim {
@@ -214,14 +287,13 @@ function isSame(one: Claim, other: Claim): boolean {
   return one.owner === other.owner && one.id === other.id && one.state === other.state;
 }
 
-function toRelative(file: string): string {
-  return path.relative(process.cwd(), file).split(path.sep).join("/");
+/** It is where the resource has its images, or is the file that the resource itself has adopted. */
+function isFor(held: HeldClaim, options: QemuImageOptions, { name, claim }: Claimant): boolean {
+  const [file = ""] = held.files;
+  const isOwn = held.isAdopted === true && held.owner === claim.owner;
+  return isOwn || isInPlace(file, options, { ...claim, name }, process.cwd());
 }
 
-function removeIfEmpty(folder: string): void {
-  try {
-    if (fs.readdirSync(folder).length === 0) fs.rmdirSync(folder);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
+function toRelative(file: string): string {
+  return path.relative(process.cwd(), file).split(path.sep).join("/");
 }

@@ -1,5 +1,6 @@
 import { describeError } from "../../core/errors";
 import type { BuildContext } from "../../core/context";
+import { throwIfAborted } from "../../core/retry";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
 import { parseBinarySize } from "./binary-size";
 import { fetchSource } from "../../machines/source-file";
@@ -67,6 +68,7 @@ async function requireWhole(
   try {
     details = await driver.inspectDisk(disk, signal);
   } catch (error) {
+    throwIfAborted(signal);
     throw new Error(
       `Reading ${isoUrl} as ${disk.format}: ${describeError(error)}. Is it of another format? See \`sourceFormat\``,
       { cause: error },

@@ -9,6 +9,7 @@ import { cacheFolder } from "../../core/folders";
 import { identifyProcess, isDead, type ProcessIdentity } from "../../core/journal";
 import { parseStageMark, formatStageMark, type StageMark } from "../../core/stage-claims";
 import type { Disk } from "./driver";
+import { listFolder } from "./list-folder";
 
 /** What stays of a machine beside disk and memory. */
 export interface ObjectRecord {
@@ -161,13 +162,4 @@ function isSame(then: FileState, file: string): boolean {
 function stateOf(file: string): FileState | undefined {
   const stats = fs.statSync(file, { throwIfNoEntry: false });
   return stats && { sizeBytes: stats.size, changedMs: stats.mtimeMs };
-}
-
-function listFolder(folder: string): string[] {
-  try {
-    return fs.readdirSync(folder).filter((name) => !name.endsWith(".draft"));
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-    throw error;
-  }
 }

@@ -1,11 +1,13 @@
 /** Stages as saved machines: a thin disk and the memory. */
 import { createHash } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import type { BuildContext } from "../../core/context";
 import { hashSources } from "../../core/source-tree";
 import type { Json, StageKeeper } from "../../core/model";
 import { findNewest, ownerOfStages, type StageMark } from "../../core/stage-claims";
 import { BuildMachine, type MachineSetup } from "./machine";
-import { listMediaSources } from "./local-paths";
+import { listMediaSources, nameMedia } from "./local-paths";
 
 /** One build's view of the machines that are saved here. */
 export class QemuStages implements StageKeeper {
@@ -46,10 +48,11 @@ export class QemuStages implements StageKeeper {
       "floppyContent", "floppyLabel",
     ] as const; // prettier-ignore
     return {
-      qemu: { version, accelerator, machineType, cpuModel, hostCpu, firmware: firmware?.code ?? "" },
+      qemu: { version, accelerator, machineType, cpuModel, hostCpu },
+      firmware: firmware ? [firmware.code, firmware.variables].map(hashFileNow) : undefined,
       source: source.sha256,
       ...Object.fromEntries(running.map((name) => [name, options[name] as Json | undefined])),
-      media: this.media,
+      media: { names: nameMedia(options), contents: this.media },
       cloudInit: options.cloudInit as Json | undefined,
       login: this.describeLogin(),
     };
@@ -59,7 +62,8 @@ export class QemuStages implements StageKeeper {
   private describeLogin(): string {
     const { sshPassword, sshPrivateKeyFile, sshAgentAuth } = this.setup.options;
     if (sshAgentAuth) return "agent";
-    if (sshPrivateKeyFile !== undefined) return "key";
+    if (sshPrivateKeyFile !== undefined)
+      return hashFileNow(path.resolve(this.context.cwd, sshPrivateKeyFile));
     return sshPassword === undefined ? "made" : hash(sshPassword);
   }
 
@@ -89,9 +93,10 @@ export class QemuStages implements StageKeeper {
   }
 
   private explainUnsaved(): string | undefined {
-    const { cloudInit, additionalDisks } = this.setup.options;
+    const { cloudInit, additionalDisks, qemuArguments = [] } = this.setup.options;
     if ((cloudInit?.secrets ?? []).length > 0) return "the machine's memory may hold a secret of `cloudInit`";
-    if ((additionalDisks ?? []).length > 0) return "further disks are not saved";
+    if ((additionalDisks ?? []).length > 0 || qemuArguments.flat().some(isDisk))
+      return "further disks are not saved";
     return undefined;
   }
 
@@ -124,6 +129,14 @@ export class QemuStages implements StageKeeper {
 export function dropStage(store: MachineSetup["store"], mark: StageMark): void {
   store.dropMark(mark);
   store.collect();
+}
+
+function isDisk(argument: string): boolean {
+  return /^--?(drive|blockdev|hd[a-d]|fd[ab]|cdrom|pflash|sd|mtdblock|virtfs|fsdev)$/.test(argument);
+}
+
+function hashFileNow(file: string): string {
+  return createHash("sha256").update(fs.readFileSync(file)).digest("hex");
 }
 
 function hash(text: string): string {

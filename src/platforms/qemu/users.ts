@@ -19,7 +19,11 @@ function hasOpen(pid: string, wanted: fs.Stats): boolean {
       return stats?.ino === wanted.ino && stats.dev === wanted.dev;
     });
   } catch (error) {
-    if (["ENOENT", "ESRCH", "EACCES", "EPERM"].includes((error as NodeJS.ErrnoException).code ?? ""))
+    if (
+      ["ENOENT", "ESRCH", "EACCES", "EPERM", "ENOTCONN", "ESTALE", "EIO"].includes(
+        (error as NodeJS.ErrnoException).code ?? "",
+      )
+    )
       return false;
     throw error;
   }
