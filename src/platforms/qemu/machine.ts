@@ -1,23 +1,26 @@
 import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import type { ConnectOptions } from "../../communicators/ssh";
-import { HopelessError } from "../../communicators/ssh-host-key";
 import type { BuildContext } from "../../core/context";
-import { parseDuration } from "../../core/duration";
 import { describeError } from "../../core/errors";
-import { sleep, throwIfAborted } from "../../core/retry";
-import { parseBootCommand } from "../../machines/boot-command";
-import { createKeyPair } from "../../machines/keypair";
+import { throwIfAborted } from "../../core/retry";
 import { parseBinarySize } from "./binary-size";
 import { QemuCommunicator } from "./communicator";
 import type { Disk, MachineSpec, QemuDriver, QemuMachine } from "./driver";
 import type { MachineKind } from "./kind";
+import {
+  connectMachine,
+  makeKeyPair,
+  noteLogin,
+  setClock,
+  typeBootCommand,
+  type Login,
+} from "./machine-login";
 import { serveFiles, writeMedia } from "./machine-media";
 import type { QemuImageOptions } from "./options";
 import { runFolderOf, stopMachine } from "./run-folder";
 import type { SourceDisk } from "./source";
-import type { ObjectRecord, StageStore } from "./stage-store";
+import type { StageStore } from "./stage-store";
 
 const DEFAULT_MEMORY_BYTES = 2 ** 30;
 const DEFAULT_DISK_BYTES = 40 * 2 ** 30;
@@ -39,7 +42,7 @@ export class BuildMachine {
   /** All that were made for this build's machines; of those that nobody came to use too. */
   private readonly objects: string[] = [];
   private running: QemuMachine | undefined;
-  private login: ObjectRecord["login"];
+  private login: Login | undefined;
   private readonly folder: string;
 
   constructor(
@@ -84,14 +87,14 @@ export class BuildMachine {
     if (source.disk) await driver.createOverlay(this.disk.path, source.disk, size, context.signal);
     else await driver.createDisk(this.disk, size ?? DEFAULT_DISK_BYTES, context.signal);
     if (kind.firmware) fs.copyFileSync(kind.firmware.variables, path.join(this.folder, VARIABLES));
-    const pair = await this.makeKeyPair();
+    const pair = await makeKeyPair(options, context.buildId);
     await writeMedia(context, options, store.folderOf(this.object), pair?.publicKey);
     for (const [index, text] of (options.additionalDisks ?? []).entries())
       await driver.createDisk(this.additionalDisk(index), parseBinarySize(text), context.signal);
     const values = await serveFiles(context, options, pair?.publicKey);
     const machine = await this.start();
     try {
-      await this.type(machine, values);
+      await typeBootCommand(context, options, machine, values);
       await this.connect(machine, { ...pair, hostKey: options.sshHostKey ?? "" });
     } catch (error) {
       throwIfAborted(context.signal);
@@ -114,7 +117,7 @@ export class BuildMachine {
       fs.copyFileSync(store.fileOf(object, VARIABLES), path.join(this.folder, VARIABLES));
     const machine = await this.start(store.fileOf(object, "memory"));
     await this.connect(machine, record.login);
-    await this.setClock();
+    await setClock(context, this.communicator);
   }
 
   /** Writes the machine down under the object that it has, and goes on in a new one. */
@@ -205,6 +208,14 @@ export class BuildMachine {
     return { path: this.setup.store.fileOf(this.object, additionalName(index)), format: "qcow2" };
   }
 
+  private async connect(machine: QemuMachine, login: Login): Promise<void> {
+    const { driver, options } = this.setup;
+    const connection = await connectMachine(this.context, driver, options, machine, login);
+    this.communicator.connection = connection;
+    this.login = { ...login, hostKey: connection.hostKey };
+    if (options.onError === "abort") await noteLogin(this.folder, options, machine, login);
+  }
+
   private async start(memoryFile?: string): Promise<QemuMachine> {
     const { setup, context } = this;
     fs.rmSync(path.join(this.folder, "qmp.sock"), { force: true });
@@ -237,70 +248,6 @@ export class BuildMachine {
       moreArguments: options.qemuArguments ?? [],
       memoryFile,
     };
-  }
-
-  private async makeKeyPair(): Promise<{ publicKey: string; privateKey: string } | undefined> {
-    const { sshPrivateKeyFile, sshAgentAuth, sshPassword, temporaryKeyPairType, temporaryKeyPairBits } =
-      this.setup.options;
-    if (sshAgentAuth || (sshPrivateKeyFile ?? sshPassword) !== undefined) return undefined;
-    return createKeyPair(`kiln-${this.context.buildId}`, {
-      type: temporaryKeyPairType,
-      bits: temporaryKeyPairBits,
-    });
-  }
-
-  private async type(machine: QemuMachine, values: Record<string, string>): Promise<void> {
-    const { bootCommand, bootWait, bootKeyInterval } = this.setup.options;
-    if (bootCommand === undefined) return;
-    const { signal, log } = this.context;
-    log.progress("waiting to type the boot command");
-    await sleep(parseDuration(bootWait ?? "10s"), signal);
-    log.progress("typing the boot command");
-    for (const action of parseBootCommand(bootCommand, values)) {
-      if ("waitMs" in action) await sleep(action.waitMs, signal);
-      else {
-        await machine.pressKeys(action.keys);
-        await sleep(parseDuration(bootKeyInterval ?? "20ms"), signal);
-      }
-    }
-  }
-
-  private async connect(machine: QemuMachine, login: NonNullable<ObjectRecord["login"]>): Promise<void> {
-    const { options } = this.setup;
-    const { log, cwd, signal } = this.context;
-    const findAddress = async (): ReturnType<ConnectOptions["findAddress"]> => {
-      if (machine.hasEnded) throw new HopelessError("Reaching the machine: it has ended by itself");
-      if (options.sshHost !== undefined) return { host: options.sshHost, port: options.sshPort ?? 22 };
-      return { host: "127.0.0.1", port: await machine.findPort() };
-    };
-    log.progress("waiting for SSH");
-    const target = { findAddress, privateKey: login.privateKey, cwd, signal, log };
-    const known = login.hostKey === "" ? {} : { sshHostKey: login.hostKey };
-    this.communicator.connection = await this.setup.driver.connect({ ...options, ...known }, target);
-    this.login = { ...login, hostKey: this.communicator.connection.hostKey };
-    await this.noteLogin(machine, login.privateKey);
-  }
-
-  /** For the person who wants to look into a machine that is kept. */
-  private async noteLogin(machine: QemuMachine, privateKey: string | undefined): Promise<void> {
-    const { options } = this.setup;
-    if (options.onError !== "abort") return;
-    const port = options.sshHost === undefined ? await machine.findPort() : (options.sshPort ?? 22);
-    const key = path.join(this.folder, "key");
-    if (privateKey !== undefined) fs.writeFileSync(key, privateKey, { mode: 0o600 });
-    const identity = privateKey === undefined ? "" : ` -i ${key}`;
-    const command = `ssh${identity} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -p ${port} ${options.sshUsername}@${options.sshHost ?? "127.0.0.1"}`;
-    fs.writeFileSync(path.join(this.folder, "login"), command, { mode: 0o600 });
-  }
-
-  /** What was saved yesterday believes that it is yesterday. */
-  private async setClock(): Promise<void> {
-    const { signal, log } = this.context;
-    const seconds = (Date.now() / 1000).toFixed(3);
-    const command = `date -s @${seconds} >/dev/null 2>&1 || sudo -n date -s @${seconds} >/dev/null`;
-    const { exitCode } = await this.communicator.exec(command, { signal });
-    if (exitCode !== 0)
-      log.warn("the resumed machine's clock could not be set: it lags by the time since it was saved");
   }
 }
 

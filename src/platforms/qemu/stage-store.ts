@@ -10,6 +10,7 @@ import { identifyProcess, isDead, type ProcessIdentity } from "../../core/journa
 import { parseStageMark, formatStageMark, type StageMark } from "../../core/stage-claims";
 import type { Disk } from "./driver";
 import { listFolder } from "./list-folder";
+import type { Login } from "./machine-login";
 
 /** What stays of a machine beside disk and memory. */
 export interface ObjectRecord {
@@ -19,8 +20,7 @@ export interface ObjectRecord {
   source?: Disk & FileState;
   /** Who makes it. */
   builder: ProcessIdentity;
-  /** The key pair that lets us in, and the key that the machine shows. */
-  login?: { privateKey?: string; publicKey?: string; hostKey: string };
+  login?: Login;
   /** Saved: what its disk was then. */
   disk?: FileState;
 }

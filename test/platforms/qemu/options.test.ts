@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { validate } from "../../../src/core/schema";
+import { containsUnknown, UNKNOWN, validate } from "../../../src/core/schema";
 import { isBinarySize, parseBinarySize } from "../../../src/platforms/qemu/binary-size";
 import { fillUserData } from "../../../src/platforms/qemu/machine-media";
 import { qemuImageSchema, type QemuImageOptions } from "../../../src/platforms/qemu/options";
@@ -95,4 +95,52 @@ test("sizes are binary, however they are written", () => {
 test("only the secrets that are named are filled in", () => {
   const secrets = { A: "1", B: "2" };
   assert.equal(fillUserData("{{ .Secrets.A }} {{.Secrets.B}}", ["A"], secrets), "1 {{.Secrets.B}}");
+});
+
+test("what the machine is given counts by its names and its purpose too", () => {
+  const identify = (more: Partial<QemuImageOptions>): string =>
+    JSON.stringify(platform.identify({ ...PLAIN, ...more }));
+  const different = [
+    { cdFiles: ["seed"] },
+    { cdFiles: ["seed/"] },
+    { cdFiles: ["seed/*.cfg"] },
+    { cdFiles: ["other"] },
+    { floppyFiles: ["seed"] },
+    { httpDirectory: "seed" },
+    { qemuArguments: [["-smbios", "type=1"]] },
+    { efi: true },
+    { efi: { code: "code.fd", variables: "variables.fd" } },
+  ].map(identify);
+  assert.equal(new Set(different).size, different.length);
+  assert.equal(identify({ cdFiles: ["here/seed"] }), identify({ cdFiles: ["there/seed"] }));
+});
+
+test("what is not known yet makes the fingerprint unknown, and throws nowhere", () => {
+  const unknown = UNKNOWN as never;
+  for (const more of [
+    { cdFiles: unknown },
+    { cdFiles: [unknown] },
+    { floppyFiles: unknown },
+    { httpDirectory: unknown },
+    { isoUrl: unknown },
+    { efi: unknown },
+    { isoUrl: unknown, isoChecksum: "none" },
+    { isoChecksum: unknown },
+    { cloudInit: { secrets: [unknown] } },
+    { bootCommand: unknown },
+  ] as Partial<QemuImageOptions>[]) {
+    const options = { ...PLAIN, ...more };
+    assert.deepEqual(validate(qemuImageSchema, options), [], JSON.stringify(more));
+    const all = [platform.identify(options), platform.listSources?.(options)];
+    assert.ok(containsUnknown(all), JSON.stringify(more));
+  }
+});
+
+test("no output has the name of an option: it would be taken out of the options", () => {
+  for (const name of platform.outputNames)
+    assert.notDeepEqual(
+      validate(qemuImageSchema, { ...PLAIN, [name]: "x" }),
+      [],
+      `${name} is an option and an output`,
+    );
 });
