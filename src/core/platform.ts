@@ -43,7 +43,7 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   /** Outputs that `create` gives. */
   readonly outputNames: readonly string[];
   /** How many steps a build has beside its provisioners. */
-  readonly ownSteps: number;
+  countOwnSteps(options: Options): number;
   /** What of the options shapes the artifact, beside provisioners and triggers; normalised, undefined where not set. */
   identify(options: Options): { [key: string]: Json | undefined };
   /**

@@ -36,25 +36,28 @@ export function createImage(inputs: Inputs): Promise<{ id: string; outs: State }
     const id = createClaimId(claims, owner, Date.now());
     const claim = { owner, fingerprint: inputs.fingerprint ?? "", id, state: "new" } as const;
     const journal = openJournal(operation, claim);
-    return operation.run(platform.ownSteps + operation.units.provisioners.length, async (context) => {
-      context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
-      const taken = await takeOver(operation, claims, claim, context);
-      const artifact =
-        taken ??
-        (await adopt(operation, claims, claim)) ??
-        (await build(operation, context, claims, claim, journal));
-      journal.artifactId = artifact.id;
-      writeJournal(journal);
-      const result = await postProcess(operation, context, artifact, []);
-      const built = describeBuilt(operation, artifact, result.records, taken !== undefined);
-      const state = describeState(operation, built, buildId);
-      await confirm(operation, claim, artifact);
-      // What is in state from here on is not to be swept, even if this process dies before the machine is gone.
-      Object.assign(journal, { claim: undefined, made: [] });
-      writeJournal(journal);
-      if (result.failures.length > 0) throw incomplete(id, state, result.failures, context.log.file);
-      return { id, outs: state };
-    });
+    return operation.run(
+      platform.countOwnSteps(operation.options) + operation.units.provisioners.length,
+      async (context) => {
+        context.defer("closing the journal", (undo) => closeJournal(operation, journal, undo), "unless-kept");
+        const taken = await takeOver(operation, claims, claim, context);
+        const artifact =
+          taken ??
+          (await adopt(operation, claims, claim)) ??
+          (await build(operation, context, claims, claim, journal));
+        journal.artifactId = artifact.id;
+        writeJournal(journal);
+        const result = await postProcess(operation, context, artifact, []);
+        const built = describeBuilt(operation, artifact, result.records, taken !== undefined);
+        const state = describeState(operation, built, buildId);
+        await confirm(operation, claim, artifact);
+        // What is in state from here on is not to be swept, even if this process dies before the machine is gone.
+        Object.assign(journal, { claim: undefined, made: [] });
+        writeJournal(journal);
+        if (result.failures.length > 0) throw incomplete(id, state, result.failures, context.log.file);
+        return { id, outs: state };
+      },
+    );
   });
 }
 

@@ -28,7 +28,7 @@ export const platform: Platform<DockerImageOptions> = {
   outputNames: [
     "imageId", "reference", "references", "digest", "pinnedReference", "sourceImageId", "sizeBytes",
   ], // prettier-ignore
-  ownSteps: OWN_STEPS,
+  countOwnSteps: () => OWN_STEPS,
   identify,
   localize: localizePaths,
   describeBase,

@@ -57,7 +57,7 @@ interface Captured {
   standsOn?: string;
 }
 
-/** How many steps a build has beside its provisioners: source, boot, shutdown, capture. */
+/** How many steps a build has beside its provisioners: source, boot, shutdown, capture; and a boot test. */
 export const OWN_STEPS = 4;
 const DEFAULT_SHUTDOWN_TIMEOUT = "5m";
 

@@ -35,7 +35,7 @@ export const platform: Platform<QemuImageOptions> = {
   credentialOptions: ["secrets", "sshPassword", "sshBastionPassword", "sshProxyPassword"],
   // Not `format`, which is an option too, and the same.
   outputNames: ["path", "sha256", "sizeBytes", "efiVariablesPath"],
-  ownSteps: OWN_STEPS,
+  countOwnSteps: ({ bootTest }) => OWN_STEPS + (bootTest ? 1 : 0),
   identify,
   localize: localizePaths,
   listSources: (options) => [
