@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import * as path from "node:path";
 import { describe, test, type TestContext } from "node:test";
-import { sshSchema } from "../../src/communicators/ssh-options";
+import { sshSchema } from "../../src/communicators/ssh-schema";
 import { validate } from "../../src/core/schema";
 import { createKeyPair } from "../../src/machines/keypair";
 import { makeFolder } from "../support/context";

@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { checkSshOptions, sshShape, type SshOptions } from "../../communicators/ssh-options";
+import type { SshOptions } from "../../communicators/ssh-options";
+import { checkSshOptions, sshShape } from "../../communicators/ssh-schema";
 import type { Duration } from "../../core/duration";
 import type { OptionsSchema, UnitOptions } from "../../core/model";
 import type { CacheOptions } from "../../core/platform";

@@ -6,7 +6,7 @@
 import type { Artifact, Json } from "../../core/model";
 import type { Outputs, Platform } from "../../core/platform";
 import { containsUnknown, UNKNOWN } from "../../core/schema";
-import { SSH_NOT_IDENTITY } from "../../communicators/ssh-options";
+import { SSH_NOT_IDENTITY } from "../../communicators/ssh-schema";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
 import { OWN_STEPS } from "./builder";
 import { isLocal, listMediaSources, localizePaths, nameMedia } from "./local-paths";
