@@ -76,7 +76,7 @@ test("a rebuild that was asked for, or that a lost image needs, makes a new imag
   await mustBeNew();
   await removeImage(imageId);
   const refresh = await stack.mustRun(["refresh", "--yes", "--skip-preview"]);
-  assert.match(refresh.text, /gone: sha256:\w+ is not on the engine any more/);
+  assert.match(refresh.text, /gone: sha256:\w+ is not there any more/);
   await stack.up();
   await mustBeNew();
 

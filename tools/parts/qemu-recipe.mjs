@@ -59,9 +59,12 @@ export async function hashFile(file) {
 /** @param {readonly string[]} paths */
 function hashFiles(paths) {
   const hash = createHash("sha256");
-  for (const file of paths.flatMap(listFiles)) {
-    const content = readFileSync(file);
-    hash.update(`${relative(partsFolder, file)}\0${content.length}\0`).update(content);
+  // Names from each path on: where the checkout and the cache are makes no difference.
+  for (const path of paths) {
+    for (const file of listFiles(path)) {
+      const content = readFileSync(file);
+      hash.update(`${relative(dirname(path), file)}\0${content.length}\0`).update(content);
+    }
   }
   return hash.digest("hex");
 }
