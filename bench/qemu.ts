@@ -10,7 +10,7 @@ import { runPrograms } from "./cache";
 import { median, timeProcess, type BenchRow } from "./measure";
 
 const ROUNDS = 2;
-const MACHINE = { accelerator: "tcg", memory: "1GiB", cpus: 2 };
+const MACHINE = { accelerator: "tcg", memory: "1GiB", cpus: 1 };
 /** The same processor for both. */
 const CPU_MODEL = "Nehalem";
 

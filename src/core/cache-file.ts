@@ -1,9 +1,8 @@
-/** Small JSON files of the cache folder: what is in them can be found out again. */
-import { randomBytes } from "node:crypto";
+/** Small JSON files that are only a cache: what is in them can be found out again. */
 import * as fs from "node:fs";
-import * as path from "node:path";
+import { writeWholeFile } from "./whole-file";
 
-/** Undefined for what is missing or damaged: it is only a cache. */
+/** Undefined for what is missing or damaged. */
 export function readCacheFile<T>(file: string): T | undefined {
   try {
     return JSON.parse(fs.readFileSync(file, "utf8")) as T;
@@ -13,10 +12,6 @@ export function readCacheFile<T>(file: string): T | undefined {
   }
 }
 
-/** In one step: who reads at the same time finds the old content or the new. */
 export function writeCacheFile(file: string, content: unknown): void {
-  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  const draft = `${file}.${randomBytes(6).toString("hex")}.draft`;
-  fs.writeFileSync(draft, JSON.stringify(content), { mode: 0o600 });
-  fs.renameSync(draft, file);
+  writeWholeFile(file, JSON.stringify(content));
 }

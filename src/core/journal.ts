@@ -6,6 +6,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { stateFolder } from "./folders";
+import { writeWholeFile } from "./whole-file";
 
 export interface JournalEntry {
   buildId: string;
@@ -41,12 +42,8 @@ function journalFolder(): string {
 
 /** Written to the disk before this returns. */
 export function writeJournal(entry: JournalEntry): void {
-  const folder = journalFolder();
-  fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = path.join(folder, `${entry.buildId}.json`);
-  const draft = `${file}.${process.pid}.draft`;
-  fs.writeFileSync(draft, JSON.stringify(entry), { mode: 0o600, flush: true });
-  fs.renameSync(draft, file);
+  const file = path.join(journalFolder(), `${entry.buildId}.json`);
+  writeWholeFile(file, JSON.stringify(entry), { flush: true });
 }
 
 export function removeJournal(buildId: string): void {

@@ -5,16 +5,25 @@ import type { Size } from "./size";
 import type { StageMark } from "./stage-claims";
 import type { Artifact, Builder, Definition, Json, OptionsSchema, PostProcessor, UnitOptions } from "./model";
 
-/** What every image resource takes; the engine reads these, a platform reads the rest. */
+/** What every image resource takes; the provider reads these, a platform reads the rest. */
 export interface CommonOptions {
+  /** Steps that change the machine, in order: `kiln.shell`, `kiln.file`, `kiln.shellLocal`. */
   provisioners?: UnitOptions[];
+  /** What is made of the finished image: a list, or a list of lists, each of which starts from the image. */
   postProcessors?: UnitOptions[] | UnitOptions[][];
+  /** Secret values by name, for `secretEnvironment` of the steps. Never in logs, in the image or in readable state. */
   secrets?: Record<string, string>;
+  /** Any values; a change of one forces a rebuild. */
   triggers?: Record<string, string>;
-  buildTimeout?: string;
+  /** The longest that a build may take. Default: "30m". */
+  buildTimeout?: Duration;
+  /** What happens to the build's machine after a failure: "cleanup" (default) removes it, "abort" keeps it for 24 hours and says how to get a shell in it. Same as Packer's `-on-error`. */
   onError?: "cleanup" | "abort";
+  /** Save the machine between steps, so that a later build runs only what changed, and how much of that to keep. Default: true. */
   cache?: boolean | CacheOptions;
+  /** How many replaced images stay, so that going back needs no build. A destroy removes them all. Default: 1. */
   keep?: number;
+  /** An existing image, by id, reference or path, to take under management instead of a first build. Later changes build; a destroy removes only what was built. */
   adopt?: string;
 }
 

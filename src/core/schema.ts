@@ -172,8 +172,7 @@ export const commonShape = {
   cache: z.boolean().optional(),
 };
 
-/** The schema of an image's `cache`. */
-export const cacheSchema = z.union([
+const cacheSchema = z.union([
   z.boolean(),
   optionsSchema({
     maxSize: z
@@ -183,6 +182,22 @@ export const cacheSchema = z.union([
     maxAge: duration.optional(),
   }),
 ]);
+
+const unit = z.looseObject({ type: z.string() });
+const map = z.record(z.string(), z.string()).optional();
+
+/** What every image takes: the schema of `CommonOptions`. */
+export const imageShape = {
+  provisioners: z.array(unit).optional(),
+  postProcessors: z.union([z.array(unit), z.array(z.array(unit))]).optional(),
+  secrets: map,
+  triggers: map,
+  buildTimeout: duration.optional(),
+  onError: z.enum(["cleanup", "abort"]).optional(),
+  cache: cacheSchema.optional(),
+  keep: z.number().int().min(0).max(100).optional(),
+  adopt: z.string().min(1).optional(),
+};
 
 /** Exactly one of these options must be set. */
 export function exactlyOne(...names: string[]): z.core.CheckFn<object> {

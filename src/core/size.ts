@@ -14,3 +14,12 @@ export function parseSize(text: Size): number {
     throw new Error(`"${text}" is not an amount of data such as "10GB" or "500MB"`);
   return Number(number) * (UNITS[unit] ?? 1);
 }
+
+/** For people: `1.5 MB`, in powers of 1000. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}

@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { readCacheFile, writeCacheFile } from "./cache-file";
 import { cacheFolder } from "./folders";
 import { takeLock, type HeldLock } from "./lock";
 import type { StageRecord } from "./stage-reason";
@@ -62,24 +63,10 @@ export class StageMemory {
   }
 
   private read<T>(name: string): T | undefined {
-    return readJson<T>(path.join(this.folder, name));
+    return readCacheFile<T>(path.join(this.folder, name));
   }
 
   private write(name: string, content: unknown): void {
-    const file = path.join(this.folder, name);
-    fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-    const draft = `${file}.${process.pid}.draft`;
-    fs.writeFileSync(draft, JSON.stringify(content), { mode: 0o600 });
-    fs.renameSync(draft, file);
-  }
-}
-
-/** Undefined for what is missing or damaged: it is only a cache. */
-function readJson<T>(file: string): T | undefined {
-  try {
-    return JSON.parse(fs.readFileSync(file, "utf8")) as T;
-  } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
+    writeCacheFile(path.join(this.folder, name), content);
   }
 }

@@ -1,5 +1,4 @@
 /** Checksums of sources as Packer takes them, and the files in which distributions publish theirs. */
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,7 +16,6 @@ export type ChecksumAlgorithm = "md5" | "sha1" | "sha256" | "sha512";
 
 const DIGEST_LENGTHS: Record<ChecksumAlgorithm, number> = { md5: 32, sha1: 40, sha256: 64, sha512: 128 };
 const ALGORITHMS = Object.keys(DIGEST_LENGTHS) as ChecksumAlgorithm[];
-const CHUNK_BYTES = 1024 * 1024;
 
 /** Reads the option. Throws with what was expected. Same as Packer's `iso_checksum`. */
 export function parseChecksum(text: string): Checksum | { file: string } | "none" {
@@ -54,23 +52,6 @@ export async function resolveChecksum(
     readList(parsed.file, cwd, inner),
   );
   return findInList(list, shown, readSourcePath(sourceUrl));
-}
-
-/** The digests of a file in one pass. Big files take their time, but nothing else waits for them. */
-export async function hashFile(
-  file: string,
-  algorithms: readonly ChecksumAlgorithm[],
-  signal: AbortSignal,
-  onProgress: (doneBytes: number) => void = () => undefined,
-): Promise<Map<ChecksumAlgorithm, string>> {
-  const hashes = [...new Set(algorithms)].map((algorithm) => ({ algorithm, hash: createHash(algorithm) }));
-  let doneBytes = 0;
-  for await (const chunk of fs.createReadStream(file, { highWaterMark: CHUNK_BYTES, signal })) {
-    for (const { hash } of hashes) hash.update(chunk as Buffer);
-    doneBytes += (chunk as Buffer).length;
-    onProgress(doneBytes);
-  }
-  return new Map(hashes.map(({ algorithm, hash }) => [algorithm, hash.digest("hex")]));
 }
 
 function findAlgorithm(digest: string): ChecksumAlgorithm | undefined {

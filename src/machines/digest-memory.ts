@@ -3,9 +3,10 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readCacheFile, writeCacheFile } from "../core/cache-file";
+import { hashFile } from "../core/file-hash";
 import { cacheFolder } from "../core/folders";
 import { withLock } from "../core/lock";
-import { hashFile, type ChecksumAlgorithm } from "./checksum";
+import type { ChecksumAlgorithm } from "./checksum";
 
 /** A file that changed so shortly before it was hashed could change again without its times moving (some file systems keep them to 2 s). */
 const SETTLING_MS = 3000;

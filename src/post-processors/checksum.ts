@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { pipeline } from "node:stream/promises";
 import { z } from "zod";
+import { hashFile } from "../core/file-hash";
 import type { Definition, PostProcessor } from "../core/model";
 import { optionsSchema, schemaOf } from "../core/schema";
 import { renderOutput, requireFiles } from "./files";
@@ -38,7 +37,8 @@ export const definition: Definition<ChecksumOptions, PostProcessor> = {
       for (const type of typesOf(options)) {
         const output = outputOf(options, context, type);
         for (const file of files) {
-          const line = `${await hashFile(type, path.resolve(context.cwd, file), context.signal)}\t${path.basename(file)}`;
+          const digests = await hashFile(path.resolve(context.cwd, file), [type], context.signal);
+          const line = `${digests.get(type)}\t${path.basename(file)}`;
           written.set(output, [...(written.get(output) ?? []), line]);
         }
       }
@@ -66,10 +66,4 @@ function outputOf(
 ): string {
   const template = options.output ?? "packer_{{.BuildName}}_{{.BuilderType}}_{{.ChecksumType}}.checksum";
   return renderOutput(context, template, { ChecksumType: type });
-}
-
-async function hashFile(type: string, file: string, signal: AbortSignal): Promise<string> {
-  const hash = createHash(type);
-  await pipeline(fs.createReadStream(file), hash, { signal });
-  return hash.digest("hex");
 }

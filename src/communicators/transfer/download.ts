@@ -3,7 +3,7 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { ConnectionLostError, describeError } from "../../core/errors";
 import { formatVariables, READ_VARIABLES } from "../ssh-command";
-import { formatBytes } from "./link";
+import { formatBytes } from "../../core/size";
 import { MissingProgramError, type Machine, type MachineProcess } from "./machine";
 import { SEND_SCRIPT } from "./send-script";
 import { downloadBySftp } from "./sftp-download";

@@ -1,5 +1,6 @@
 import { createGzip } from "node:zlib";
 import { pipeline, Readable } from "node:stream";
+import { formatBytes } from "../../core/size";
 import type { Machine } from "./machine";
 
 /** Half of what one core compresses at the fastest level: below that, a compressed stream is through sooner. */
@@ -60,13 +61,4 @@ export async function* watchLink(
       `${title}: ${formatBytes(sent)} of ${formatBytes(totalBytes)}, ${formatBytes((sent / elapsedMs) * 1000)}/s`,
     );
   }
-}
-
-/** For people: `1.5 MB`. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  let value = bytes;
-  let unit = 0;
-  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
-  return `${unit === 0 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }

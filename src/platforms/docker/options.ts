@@ -1,7 +1,6 @@
 import { z } from "zod";
-import type { Duration } from "../../core/duration";
-import type { CacheOptions } from "../../core/platform";
-import { cacheSchema, containsUnknown, duration, optionsSchema, schemaOf } from "../../core/schema";
+import type { CommonOptions } from "../../core/platform";
+import { containsUnknown, imageShape, optionsSchema, schemaOf } from "../../core/schema";
 import type { OptionsSchema, UnitOptions } from "../../core/model";
 import { parseReference } from "./reference";
 
@@ -14,7 +13,7 @@ export interface RegistryAuth {
 }
 
 /** Options of `kiln.docker.Image`. Names are those of Packer's docker builder in camelCase. */
-export interface DockerImageOptions {
+export interface DockerImageOptions extends CommonOptions {
   /** The image to start from: a reference, or an image id. */
   image: string;
   /** When to ask the registry for the source: "missing" (default), "always" (a moved tag rebuilds), "never". */
@@ -55,24 +54,6 @@ export interface DockerImageOptions {
   registryAuth?: RegistryAuth[];
   /** On destroy, also delete what was pushed. Default: false. */
   deleteFromRegistry?: boolean;
-  /** Steps that change the machine, in order: `kiln.shell`, `kiln.file`, `kiln.shellLocal`. */
-  provisioners?: UnitOptions[];
-  /** What is made of the finished image: a list, or a list of lists, each of which starts from the image. */
-  postProcessors?: UnitOptions[] | UnitOptions[][];
-  /** Secret values by name, for `secretEnvironment` of the steps. Never in logs, in the image or in readable state. */
-  secrets?: Record<string, string>;
-  /** Any values; a change of one forces a rebuild. */
-  triggers?: Record<string, string>;
-  /** The longest that a build may take. Default: "30m". */
-  buildTimeout?: Duration;
-  /** What happens to the build's container after a failure: "cleanup" (default) removes it, "abort" keeps it for 24 hours and says how to get a shell in it. Same as Packer's `-on-error`. */
-  onError?: "cleanup" | "abort";
-  /** Save the machine between steps, so that a later build runs only what changed, and how much of that to keep. Default: true. */
-  cache?: boolean | CacheOptions;
-  /** How many replaced images stay, so that going back needs no build. A destroy removes them all. Default: 1. */
-  keep?: number;
-  /** An existing image, by id or reference, to take under management instead of a first build. Later changes build; a destroy removes only what was built. */
-  adopt?: string;
 }
 
 const INSTRUCTIONS = [
@@ -114,12 +95,12 @@ function listImageUnits(units: UnitOptions[] | UnitOptions[][]): { at: number[];
     .filter(({ type }) => IMAGE_UNITS.includes(type));
 }
 
-const unit = z.looseObject({ type: z.string() });
 const strings = z.array(z.string().min(1)).optional();
 const map = z.record(z.string(), z.string()).optional();
 
 export const dockerImageSchema: OptionsSchema<DockerImageOptions> = schemaOf<DockerImageOptions>()(
   optionsSchema({
+    ...imageShape,
     image: imageReference,
     pull: z.enum(["missing", "always", "never"]).optional(),
     platform: z
@@ -153,14 +134,6 @@ export const dockerImageSchema: OptionsSchema<DockerImageOptions> = schemaOf<Doc
       )
       .optional(),
     deleteFromRegistry: z.boolean().optional(),
-    provisioners: z.array(unit).optional(),
-    postProcessors: z.union([z.array(unit), z.array(z.array(unit))]).optional(),
-    secrets: map,
-    triggers: map,
-    buildTimeout: duration.optional(),
-    onError: z.enum(["cleanup", "abort"]).optional(),
-    cache: cacheSchema.optional(),
-    keep: z.number().int().min(0).max(100).optional(),
     adopt: imageReference.optional(),
   }).check((context) => {
     const { exportPath, discard, postProcessors } = context.value;

@@ -3,10 +3,11 @@ import * as path from "node:path";
 import type { Claim } from "../../core/claims";
 import type { BuildContext } from "../../core/context";
 import { parseDuration } from "../../core/duration";
+import { sha256File } from "../../core/file-hash";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
 import { withDeadline } from "../../core/retry";
 import { testImage } from "./boot-test";
-import { hashFile, writeImage } from "./capture";
+import { writeImage } from "./capture";
 import { noteDrafts, removeDrafts } from "./drafts";
 import type { Disk, QemuDriver } from "./driver";
 import { findKind } from "./kind";
@@ -112,7 +113,7 @@ export class QemuBuilder implements Builder<QemuArtifact> {
     await writeImage(context, driver, options, { disk: build.disk, backing, target: draft });
     if (variables !== undefined) await fs.promises.copyFile(build.variablesFile ?? "", variables);
     const disk = { path: draft, format: options.format ?? "qcow2" };
-    return { drafts, disk, sha256: await hashFile(draft, signal), standsOn: backing?.path };
+    return { drafts, disk, sha256: await sha256File(draft, signal), standsOn: backing?.path };
   }
 
   private async test(
@@ -128,7 +129,7 @@ export class QemuBuilder implements Builder<QemuArtifact> {
         ? { ...setup.kind, firmware: { ...firmware, variables } }
         : setup.kind;
     await testImage(context, { ...setup, kind, source: { sha256, disk } }, bootTest);
-    if ((await hashFile(disk.path, context.signal)) !== sha256)
+    if ((await sha256File(disk.path, context.signal)) !== sha256)
       throw new Error("Testing the image: its bytes changed meanwhile. Does something else write to it?");
   }
 

@@ -8,6 +8,7 @@ import * as path from "node:path";
 import { formatClaimTag, parseClaim, type Claim } from "../../core/claims";
 import { stateFolder } from "../../core/folders";
 import { withLock } from "../../core/lock";
+import { writeWholeFile } from "../../core/whole-file";
 import { listFolder } from "./list-folder";
 
 /** What a claim holds. */
@@ -32,7 +33,7 @@ export class Ledger {
   readId(signal: AbortSignal): Promise<string> {
     return this.alone(signal, () => {
       const file = path.join(this.folder, "id");
-      if (!fs.existsSync(file)) writeWhole(file, randomBytes(16).toString("hex"));
+      if (!fs.existsSync(file)) writeWholeFile(file, randomBytes(16).toString("hex"), { flush: true });
       return fs.readFileSync(file, "utf8");
     });
   }
@@ -67,7 +68,8 @@ export class Ledger {
   }
 
   put(claim: Claim, { artifactId, files, standsOn, isAdopted }: Holding): void {
-    writeWhole(this.fileOf(claim), JSON.stringify({ artifactId, files, standsOn, isAdopted }));
+    const text = JSON.stringify({ artifactId, files, standsOn, isAdopted });
+    writeWholeFile(this.fileOf(claim), text, { flush: true });
   }
 
   remove(claim: Claim): void {
@@ -87,9 +89,6 @@ function isEmpty(folder: string): boolean {
   return path.basename(folder) !== "qemu" && fs.existsSync(folder) && fs.readdirSync(folder).length === 0;
 }
 
-function writeWhole(file: string, text: string): void {
-  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
-  const draft = `${file}.${process.pid}.draft`;
-  fs.writeFileSync(draft, text, { mode: 0o600, flush: true });
-  fs.renameSync(draft, file);
+export function isSameClaim(one: Claim, other: Claim): boolean {
+  return one.owner === other.owner && one.id === other.id && one.state === other.state;
 }

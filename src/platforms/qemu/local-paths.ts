@@ -1,14 +1,9 @@
 import * as path from "node:path";
+import { SSH_PATH_OPTIONS } from "../../communicators/ssh-schema";
 import type { Json } from "../../core/model";
 import type { QemuImageOptions } from "./options";
 
-const PATHS = [
-  "httpDirectory",
-  "outputDirectory",
-  "adopt",
-  "sshPrivateKeyFile",
-  "sshCertificateFile",
-] as const;
+const PATHS = ["httpDirectory", "outputDirectory", "adopt", ...SSH_PATH_OPTIONS] as const;
 const LISTS = ["cdFiles", "floppyFiles"] as const;
 
 /** See `Platform.localize`. The options may hold anything: nobody has validated them yet. */

@@ -13,25 +13,26 @@ import type { QemuImageOptions } from "./options";
 const HOST_ADDRESS = "10.0.2.2";
 const DEFAULT_PORTS = { min: 8000, max: 9000 };
 
-/** What is written for one machine, by name in its folder. */
-export interface Media {
-  cds: string[];
-  floppy?: string;
+/** Their names in a machine's folder. */
+const SEED = "seed.iso";
+const CD = "cd.iso";
+const FLOPPY = "floppy.img";
+
+/** The paths of those that a machine's folder holds. */
+export function listMedia(folder: string): { cds: string[]; floppy?: string } {
+  const find = (...names: string[]): string[] =>
+    names.map((name) => path.join(folder, name)).filter((file) => fs.existsSync(file));
+  return { cds: find(SEED, CD), floppy: find(FLOPPY)[0] };
 }
 
-/** Writes the CDs and the floppy of the options into a folder. */
+/** Writes the CDs and the floppy of the options into a machine's folder. */
 export async function writeMedia(
   context: BuildContext,
   options: QemuImageOptions,
   folder: string,
   publicKey: string | undefined,
-): Promise<Media> {
+): Promise<void> {
   const { cdFiles, cdContent, floppyFiles, floppyContent, cloudInit } = options;
-  const media: Media = { cds: [] };
-  const add = (name: string): string => {
-    media.cds.push(name);
-    return path.join(folder, name);
-  };
   if (cloudInit) {
     const seed = makeSeed({
       instanceId: `kiln-${context.buildId}`,
@@ -43,19 +44,17 @@ export async function writeMedia(
       user: options.sshUsername,
       publicKey,
     });
-    await writeIso(add("seed.iso"), seed, { label: SEED_LABEL });
+    await writeIso(path.join(folder, SEED), seed, { label: SEED_LABEL });
   }
   if (cdFiles || cdContent) {
     const files = await listMediaFiles(cdFiles ?? [], cdContent ?? {}, context.cwd);
-    await writeIso(add("cd.iso"), files, { label: options.cdLabel ?? "packer" });
+    await writeIso(path.join(folder, CD), files, { label: options.cdLabel ?? "packer" });
   }
   if (floppyFiles || floppyContent) {
     const files = await listFlatMediaFiles(floppyFiles ?? [], floppyContent ?? {}, context.cwd);
-    media.floppy = "floppy.img";
-    await writeFloppy(path.join(folder, media.floppy), files, { label: options.floppyLabel ?? "packer" });
+    await writeFloppy(path.join(folder, FLOPPY), files, { label: options.floppyLabel ?? "packer" });
   }
   for (const name of fs.readdirSync(folder)) await fs.promises.chmod(path.join(folder, name), 0o600);
-  return media;
 }
 
 /** Of secrets only the names that are listed: whether one was given decides what may be saved. */

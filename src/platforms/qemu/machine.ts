@@ -16,7 +16,7 @@ import {
   typeBootCommand,
   type Login,
 } from "./machine-login";
-import { serveFiles, writeMedia } from "./machine-media";
+import { listMedia, serveFiles, writeMedia } from "./machine-media";
 import type { QemuImageOptions } from "./options";
 import { runFolderOf, stopMachine } from "./run-folder";
 import type { SourceDisk } from "./source";
@@ -161,10 +161,6 @@ export class BuildMachine {
     await this.close();
   }
 
-  describeConsole(): Promise<string> {
-    return this.require().describeConsole();
-  }
-
   /** The connection may break before the command's end is told. */
   private async runLast(command: string, signal: AbortSignal): Promise<void> {
     const { log } = this.context;
@@ -195,13 +191,9 @@ export class BuildMachine {
   /** Media are the same files for all machines that go on from one. */
   private takeMedia(from: string): void {
     const { store } = this.setup;
-    for (const name of this.listMedia(from))
-      fs.linkSync(store.fileOf(from, name), store.fileOf(this.object, name));
-  }
-
-  private listMedia(object: string): string[] {
-    const names = ["seed.iso", "cd.iso", "floppy.img"];
-    return names.filter((name) => fs.existsSync(this.setup.store.fileOf(object, name)));
+    const { cds, floppy } = listMedia(store.folderOf(from));
+    for (const file of [...cds, ...(floppy === undefined ? [] : [floppy])])
+      fs.linkSync(file, store.fileOf(this.object, path.basename(file)));
   }
 
   private additionalDisk(index: number): Disk {
@@ -224,8 +216,7 @@ export class BuildMachine {
 
   private describe(memoryFile: string | undefined): MachineSpec {
     const { options, kind, source, store } = this.setup;
-    const media = this.listMedia(this.object);
-    const isCd = (name: string): boolean => name.endsWith(".iso");
+    const { cds, floppy } = listMedia(store.folderOf(this.object));
     return {
       name: path.basename(this.folder),
       folder: this.folder,
@@ -237,11 +228,8 @@ export class BuildMachine {
       diskInterface: options.diskInterface ?? "virtio",
       netDevice: options.netDevice ?? "virtio-net-pci",
       forwardedPort: options.sshPort ?? 22,
-      cds: [
-        ...(source.iso === undefined ? [] : [source.iso]),
-        ...media.filter(isCd).map((name) => store.fileOf(this.object, name)),
-      ],
-      floppy: media.includes("floppy.img") ? store.fileOf(this.object, "floppy.img") : undefined,
+      cds: [...(source.iso === undefined ? [] : [source.iso]), ...cds],
+      floppy,
       firmware: kind.firmware && { ...kind.firmware, variables: this.variablesFile ?? "" },
       bootsFrom: source.disk ? "disk" : "cd",
       isHeadless: options.headless ?? true,

@@ -2,9 +2,9 @@ import { z } from "zod";
 import type { SshOptions } from "../../communicators/ssh-options";
 import { checkSshOptions, sshShape } from "../../communicators/ssh-schema";
 import type { Duration } from "../../core/duration";
-import type { OptionsSchema, UnitOptions } from "../../core/model";
-import type { CacheOptions } from "../../core/platform";
-import { cacheSchema, containsUnknown, duration, optionsSchema, schemaOf } from "../../core/schema";
+import type { OptionsSchema } from "../../core/model";
+import type { CommonOptions } from "../../core/platform";
+import { containsUnknown, duration, imageShape, optionsSchema, schemaOf } from "../../core/schema";
 import { findBootCommandProblems } from "../../machines/boot-command";
 import { parseChecksum } from "../../machines/checksum";
 import { isBinarySize } from "./binary-size";
@@ -38,7 +38,7 @@ export interface EfiOptions {
 }
 
 /** Options of `kiln.qemu.Image`. Names are those of Packer's qemu builder in camelCase. */
-export interface QemuImageOptions extends SshOptions {
+export interface QemuImageOptions extends CommonOptions, SshOptions {
   /** The installer or the disk to start from: a URL, or a path from the program's folder, also of another `qemu.Image` (then give its `sha256` as checksum). Same as Packer's `iso_url`. */
   isoUrl: string;
   /** `sha256:…`, a bare digest, `file:` and the place of a list of checksums, or "none". A local file needs none: its content is hashed. Same as Packer's `iso_checksum`. */
@@ -117,30 +117,11 @@ export interface QemuImageOptions extends SshOptions {
   bootTest?: BootTestOptions;
   /** Where the image goes. Default: "images". Same as Packer's `output_directory`. */
   outputDirectory?: string;
-  /** Steps that change the machine, in order: `kiln.shell`, `kiln.file`, `kiln.shellLocal`. */
-  provisioners?: UnitOptions[];
-  /** What is made of the finished image: a list, or a list of lists, each of which starts from the image. */
-  postProcessors?: UnitOptions[] | UnitOptions[][];
-  /** Secret values by name, for `secretEnvironment` of the steps. Never in logs, in the image or in readable state. */
-  secrets?: Record<string, string>;
-  /** Any values; a change of one forces a rebuild. */
-  triggers?: Record<string, string>;
-  /** The longest that a build may take. Default: "30m". */
-  buildTimeout?: Duration;
-  /** What happens to the build's machine after a failure: "cleanup" (default) removes it, "abort" keeps it for 24 hours and says how to get a shell in it. Same as Packer's `-on-error`. */
-  onError?: "cleanup" | "abort";
-  /** Save the machine, disk and memory, once it is reached and between steps, so that a later build runs only what changed, and how much of that to keep. Default: true. */
-  cache?: boolean | CacheOptions;
-  /** How many replaced images stay, so that going back needs no build. A destroy removes them all. Default: 1. */
-  keep?: number;
-  /** Path of an existing image to take under management instead of a first build. Later changes build; a destroy removes only what was built. */
-  adopt?: string;
 }
 
 const text = z.string().min(1);
 const strings = z.array(text).optional();
 const map = z.record(z.string(), z.string()).optional();
-const unit = z.looseObject({ type: z.string() });
 const size = z.string().refine(isBinarySize, { error: 'expected a size such as "8GiB", "512MiB" or "40G"' });
 const port = z.int().min(1).max(65535).optional();
 
@@ -159,6 +140,7 @@ const checksum = text.superRefine((value, context) => {
 
 export const qemuImageSchema: OptionsSchema<QemuImageOptions> = schemaOf<QemuImageOptions>()(
   optionsSchema({
+    ...imageShape,
     ...sshShape,
     isoUrl: text,
     isoChecksum: checksum.optional(),
@@ -204,15 +186,6 @@ export const qemuImageSchema: OptionsSchema<QemuImageOptions> = schemaOf<QemuIma
     thin: z.boolean().optional(),
     bootTest: optionsSchema({ commands: z.array(text).min(1), timeout: duration.optional() }).optional(),
     outputDirectory: text.optional(),
-    provisioners: z.array(unit).optional(),
-    postProcessors: z.union([z.array(unit), z.array(z.array(unit))]).optional(),
-    secrets: map,
-    triggers: map,
-    buildTimeout: duration.optional(),
-    onError: z.enum(["cleanup", "abort"]).optional(),
-    cache: cacheSchema.optional(),
-    keep: z.number().int().min(0).max(100).optional(),
-    adopt: text.optional(),
   })
     .check(checkSshOptions)
     .check(checkTogether),

@@ -3,14 +3,15 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { listCollectable, type Claim } from "../../core/claims";
 import type { BuildContext } from "../../core/context";
+import { sha256File } from "../../core/file-hash";
 import type { Artifact, Builder } from "../../core/model";
 import type { Claimant, Outputs, Site } from "../../core/platform";
 import type { StageMark } from "../../core/stage-claims";
 import { QemuBuilder, type QemuArtifact } from "./builder";
-import { hashFile } from "./capture";
-import { removeDrafts, removeIfEmpty } from "./drafts";
+import { removeDrafts } from "./drafts";
 import type { QemuDriver } from "./driver";
-import { Ledger, type HeldClaim, type Holding } from "./ledger";
+import { findUser, removeFiles } from "./image-files";
+import { isSameClaim, Ledger, type HeldClaim, type Holding } from "./ledger";
 import type { QemuImageOptions } from "./options";
 import {
   copyFiles,
@@ -24,7 +25,6 @@ import {
 import { findProcesses, nameMachine, stopMachine } from "./run-folder";
 import { StageStore } from "./stage-store";
 import { dropStage } from "./stages";
-import { findProcessUsing } from "./users";
 
 /** This machine: its images are files, and who needs them is written in its ledger. */
 export class QemuSite implements Site<QemuImageOptions> {
@@ -73,44 +73,17 @@ export class QemuSite implements Site<QemuImageOptions> {
 
   async dropClaim(claim: Claim, signal: AbortSignal): Promise<string | undefined> {
     return this.ledger.alone(signal, () => {
-      const held = this.ledger.list().find((other) => isSame(other, claim));
+      const all = this.ledger.list();
+      const held = all.find((other) => isSameClaim(other, claim));
       if (!held) return undefined;
-      const user = this.findUser(held);
+      const others = all.filter((other) => other !== held);
+      const user = findUser(held, others, this.store);
       // Marked first: whatever happens between, a later build finds it.
       if (user !== undefined) this.ledger.put({ ...claim, state: "gone" }, held);
-      if (user === undefined) this.removeFiles(held);
+      if (user === undefined) removeFiles(held, others);
       if (user === undefined || claim.state !== "gone") this.ledger.remove(claim);
       return user;
     });
-  }
-
-  /** What keeps files from being removed that nothing else claims. */
-  private findUser(held: HeldClaim): string | undefined {
-    if (held.isAdopted || this.isHeldBeside(held)) return undefined;
-    const others = this.ledger.list().filter((other) => !isSame(other, held));
-    const child = others.find((other) => held.files.includes(other.standsOn ?? ""));
-    if (child) return `the image ${child.files[0]}, which stands on it,`;
-    if (this.store.listSources().some((source) => held.files.includes(source)))
-      return "a saved machine that stands on it";
-    for (const file of held.files) {
-      const user = findProcessUsing(file);
-      if (user !== undefined) return user;
-    }
-    return undefined;
-  }
-
-  private isHeldBeside(held: HeldClaim): boolean {
-    return this.ledger
-      .list()
-      .some((other) => !isSame(other, held) && other.files.some((file) => held.files.includes(file)));
-  }
-
-  private removeFiles(held: HeldClaim): void {
-    if (held.isAdopted || this.isHeldBeside(held)) return;
-    for (const file of held.files) {
-      fs.rmSync(file, { force: true });
-      removeIfEmpty(path.dirname(file));
-    }
   }
 
   async collect(signal: AbortSignal): Promise<void> {
@@ -204,7 +177,7 @@ export class QemuSite implements Site<QemuImageOptions> {
       return true;
     }
     const [image = ""] = files;
-    if (!isHere || `sha256:${await hashFile(image, signal)}` !== artifactId) return false;
+    if (!isHere || `sha256:${await sha256File(image, signal)}` !== artifactId) return false;
     const format = (artifact as QemuArtifact).data.format;
     const { standsOn } = await this.driver.inspectDisk({ path: image, format }, signal);
     const isAdopted = artifact.data["isAdopted"] === true;
@@ -232,7 +205,7 @@ export class QemuSite implements Site<QemuImageOptions> {
   async takeOver(reference: string, options: QemuImageOptions, context: BuildContext): Promise<QemuArtifact> {
     const file = path.resolve(context.cwd, reference);
     if (!fs.existsSync(file)) throw new Error(`Adopting ${reference}: there is no such file`);
-    const artifactId = `sha256:${await hashFile(file, context.signal)}`;
+    const artifactId = `sha256:${await sha256File(file, context.signal)}`;
     const format = options.format ?? "qcow2";
     const known = this.ledger.list().find((other) => other.files.includes(file));
     if (known) return this.describe(artifactId, known, format, context.signal);
@@ -281,10 +254,6 @@ function hasFolder(file: string): boolean {
 
 function toClaim({ owner, fingerprint, id, state, artifactId }: HeldClaim): Claim {
   return { owner, fingerprint, id, state, artifactId };
-}
-
-function isSame(one: Claim, other: Claim): boolean {
-  return one.owner === other.owner && one.id === other.id && one.state === other.state;
 }
 
 /** It is where the resource has its images, or is the file that the resource itself has adopted. */

@@ -1,6 +1,7 @@
 import { describeError } from "../../core/errors";
 import type { BuildContext } from "../../core/context";
 import { throwIfAborted } from "../../core/retry";
+import { formatBytes } from "../../core/size";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
 import { parseBinarySize } from "./binary-size";
 import { fetchSource } from "../../machines/source-file";
@@ -14,8 +15,6 @@ export interface SourceDisk {
   sha256: string;
   /** A disk that boots. */
   disk?: Disk;
-  /** Its size as a machine sees it. */
-  virtualSizeBytes?: number;
   /** Or a CD that installs one. */
   iso?: string;
 }
@@ -31,7 +30,7 @@ export async function findSource(
   const { cwd, signal, log } = context;
   const checksum = await findChecksum(isoUrl, base ?? isoChecksum, cwd, signal);
   const onProgress = (done: number, total: number | undefined): void =>
-    log.progress(`${formatMegabytes(done)}${total === undefined ? "" : ` of ${formatMegabytes(total)}`}`);
+    log.progress(`${formatBytes(done)}${total === undefined ? "" : ` of ${formatBytes(total)}`}`);
   const { path, sha256 } = await fetchSource({ source: isoUrl, checksum, cwd, signal, onProgress });
   if (!diskImage) return { sha256, iso: path };
   const disk = { path, format: sourceFormat };
@@ -40,7 +39,7 @@ export async function findSource(
     throw new Error(
       `Starting from ${isoUrl}: its disk has ${virtualSizeBytes / 2 ** 20} MiB, and \`diskSize\` ${options.diskSize} would cut off its end`,
     );
-  return { sha256, disk, virtualSizeBytes };
+  return { sha256, disk };
 }
 
 async function findChecksum(
@@ -78,8 +77,4 @@ async function requireWhole(
   throw new Error(
     `Using ${isoUrl}: it stands on another file (${details.standsOn}), and is not a whole disk. Make one of it: qemu-img convert -O qcow2`,
   );
-}
-
-function formatMegabytes(bytes: number): string {
-  return `${(bytes / 1e6).toFixed(0)} MB`;
 }

@@ -5,9 +5,11 @@
  */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { readCacheFile, writeCacheFile } from "../../core/cache-file";
 import { cacheFolder } from "../../core/folders";
 import { identifyProcess, isDead, type ProcessIdentity } from "../../core/journal";
 import { parseStageMark, formatStageMark, type StageMark } from "../../core/stage-claims";
+import { writeWholeFile } from "../../core/whole-file";
 import type { Disk } from "./driver";
 import { listFolder } from "./list-folder";
 import type { Login } from "./machine-login";
@@ -57,19 +59,11 @@ export class StageStore {
   }
 
   read(id: string): ObjectRecord | undefined {
-    try {
-      return JSON.parse(fs.readFileSync(this.fileOf(id, RECORD), "utf8")) as ObjectRecord;
-    } catch (error) {
-      if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === "ENOENT")
-        return undefined;
-      throw error;
-    }
+    return readCacheFile<ObjectRecord>(this.fileOf(id, RECORD));
   }
 
   write(id: string, record: ObjectRecord): void {
-    const file = this.fileOf(id, RECORD);
-    fs.writeFileSync(`${file}.draft`, JSON.stringify(record), { mode: 0o600 });
-    fs.renameSync(`${file}.draft`, file);
+    writeCacheFile(this.fileOf(id, RECORD), record);
   }
 
   /** Notes that it is whole: from now on it may be marked. */
@@ -90,11 +84,7 @@ export class StageStore {
   }
 
   mark(key: string, owner: string, id: string, object: string): void {
-    const folder = path.join(this.root, "marks", key);
-    fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const file = path.join(folder, formatStageMark(owner, id));
-    fs.writeFileSync(`${file}.draft`, object, { mode: 0o600 });
-    fs.renameSync(`${file}.draft`, file);
+    writeWholeFile(path.join(this.root, "marks", key, formatStageMark(owner, id)), object);
   }
 
   listMarks(): StageMark[] {
