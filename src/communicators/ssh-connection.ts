@@ -16,6 +16,7 @@ import { RemoteProcess } from "./ssh-process";
 
 /** An unanswered minute is a dead machine; a busy one, or one that is being saved, is silent for seconds. */
 const LONGEST_SILENCE_MS = 60_000;
+const NEAR_MS = 25;
 /** Programs that want a terminal want a size; echo and changed line ends are for people only. */
 const TERMINAL: PseudoTtyOptions & { modes: Record<string, number> } = {
   term: "xterm",
@@ -60,6 +61,8 @@ export class SshConnection {
   private lastError: Error | undefined;
   private lost: ConnectionLostError | undefined;
   private refusesAgent = false;
+  /** To start a command takes two round trips. */
+  private quickestStartMs = Infinity;
 
   private constructor(
     readonly client: Client,
@@ -125,8 +128,14 @@ export class SshConnection {
 
   /** Starts a command line in the user's shell; waits while too many run. */
   async start(command: string, options: StartOptions): Promise<RemoteProcess> {
-    const [channel, giveBack] = await this.slots.use(options.signal, () => this.openExec(command, options));
-    const process = new RemoteProcess(channel, options.signal, this);
+    const [channel, giveBack] = await this.slots.use(options.signal, async () => {
+      const startedAt = performance.now();
+      const opened = await this.openExec(command, options);
+      this.quickestStartMs = Math.min(this.quickestStartMs, performance.now() - startedAt);
+      return opened;
+    });
+    const isNear = this.quickestStartMs < NEAR_MS;
+    const process = new RemoteProcess(channel, options.signal, this, isNear);
     process.exitCode.then(giveBack, giveBack);
     return process;
   }

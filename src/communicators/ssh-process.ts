@@ -1,8 +1,22 @@
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
+import { setTimeout } from "node:timers/promises";
 import type { ClientChannel } from "ssh2";
 import { ConnectionLostError } from "../core/errors";
 import { throwIfAborted } from "../core/retry";
+
+/**
+ * OpenSSH's server moves all that it holds for a command each time it gets more: on a link that is faster than the command,
+ * what runs far ahead of it costs more than the link.
+ */
+const MOST_AHEAD_BYTES = 256 * 1024;
+/** Who says nothing for so long may tell only after more. */
+const SILENCE_MS = 50;
+
+/** ssh2's count of what the machine still takes. */
+interface Flow {
+  outgoing: { window: number };
+}
 
 /** A command that runs on the machine. */
 export class RemoteProcess {
@@ -11,13 +25,17 @@ export class RemoteProcess {
   /** Its exit code (128 and the signal's number if one ended it), once both outputs were read; rejects if the connection is lost or the signal aborted. */
   readonly exitCode: Promise<number>;
   private isOver = false;
+  private readonly fullWindow: number;
   private code: number | undefined;
 
   constructor(
     private readonly channel: ClientChannel,
     private readonly signal: AbortSignal,
     private readonly connection: { onLost: (listener: (error: ConnectionLostError) => void) => () => void },
+    /** The link is so fast that the command is what it waits for. */
+    private readonly isNear: boolean,
   ) {
+    this.fullWindow = this.window;
     this.stdout = channel;
     this.stderr = channel.stderr;
     channel.on("exit", (code: number | null, name?: string) => {
@@ -30,6 +48,7 @@ export class RemoteProcess {
 
   /** Sends input when the machine is ready for it; false if the command reads no more. */
   async write(chunk: Uint8Array): Promise<boolean> {
+    if (this.isNear) await this.waitUntilNear();
     if (this.isOver || !this.channel.writable) return false;
     if (this.channel.write(chunk)) return true;
     await new Promise<void>((resolve) => {
@@ -40,6 +59,20 @@ export class RemoteProcess {
       );
     });
     return !this.isOver;
+  }
+
+  private get window(): number {
+    return (this.channel as unknown as Flow).outgoing.window;
+  }
+
+  private async waitUntilNear(): Promise<void> {
+    let before = this.window;
+    for (let silentSince = performance.now(); this.fullWindow - this.window > MOST_AHEAD_BYTES;) {
+      await setTimeout(1);
+      if (this.isOver || performance.now() - silentSince > SILENCE_MS) return;
+      if (this.window !== before) silentSince = performance.now();
+      before = this.window;
+    }
   }
 
   /** Ends the input. */

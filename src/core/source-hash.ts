@@ -1,5 +1,6 @@
-import * as crypto from "node:crypto";
+import { createHash } from "node:crypto";
 import * as fs from "node:fs";
+import { sha256Bytes } from "./content-hash";
 import { type SourceProblem, describeFailure } from "./source-problems";
 import { type EntryBatch, entryKind } from "./source-walk";
 import type { StatCache } from "./stat-cache";
@@ -86,8 +87,8 @@ export class EntryHasher {
     let length = fs.readSync(file, chunk, 0, chunkBytes, null);
     // Most files end in the first chunk. A short read alone does not prove the end: network file systems have them too.
     if (length < chunkBytes && length >= expectedBytes)
-      return { hash: hashBytes(chunk.subarray(0, length)), sizeBytes: length };
-    const hash = crypto.createHash("sha256");
+      return { hash: sha256Bytes(chunk.subarray(0, length)), sizeBytes: length };
+    const hash = createHash("sha256");
     let sizeBytes = 0;
     while (length > 0) {
       hash.update(length === chunkBytes ? chunk : chunk.subarray(0, length));
@@ -109,16 +110,10 @@ export class EntryHasher {
     }
     const target = process.platform === "win32" ? text.replaceAll("\\", "/") : text;
     this.targets.set(path, target);
-    records.setHash(index, hashBytes(Buffer.from(target)), recordState.young);
+    records.setHash(index, sha256Bytes(Buffer.from(target)), recordState.young);
   }
 }
 
 function haveSameTimes(a: fs.Stats, b: fs.Stats): boolean {
   return a.ino === b.ino && a.mtimeMs === b.mtimeMs && a.ctimeMs === b.ctimeMs;
 }
-
-/** Node 20.12 has a quicker way for short inputs. */
-const hashBytes: (bytes: Uint8Array) => Buffer =
-  typeof crypto.hash === "function"
-    ? (bytes) => crypto.hash("sha256", bytes, "buffer")
-    : (bytes) => crypto.createHash("sha256").update(bytes).digest();

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { readCacheFile, writeCacheFile } from "../core/cache-file";
-import { hashFile } from "../core/file-hash";
+import { hashFile } from "../core/content-hash";
 import { cacheFolder } from "../core/folders";
 import { withLock } from "../core/lock";
 import type { ChecksumAlgorithm } from "./checksum";

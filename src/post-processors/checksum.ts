@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { z } from "zod";
-import { hashFile } from "../core/file-hash";
+import { hashFile } from "../core/content-hash";
 import type { Definition, PostProcessor } from "../core/model";
 import { optionsSchema, schemaOf } from "../core/schema";
 import { renderOutput, requireFiles } from "./files";

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { open } from "node:fs/promises";
-import type { PlannedEntry } from "./plan";
-import { stagedMode } from "./plan";
+import { sha256Bytes } from "../../core/content-hash";
+import { stagedMode, type PlannedEntry } from "./plan";
 import {
   formatTarHeader,
   padTar,
@@ -97,15 +97,14 @@ class Chunk {
     this.addHeader(header, roundToBlock(sizeBytes) + 1);
     const file = fs.openSync(entry.file as string, READ_FLAGS);
     try {
-      // One byte more than there should be: a file that has grown is noticed.
-      const read = readAll(file, this.buffer, this.sizeBytes, sizeBytes + 1);
+      const read = readUpTo(file, this.buffer, this.sizeBytes, sizeBytes);
       if (read !== sizeBytes) throw new ChangedFileError(entry);
     } finally {
       fs.closeSync(file);
     }
     if (entry.hash === "") {
       const content = this.buffer.subarray(this.sizeBytes, this.sizeBytes + sizeBytes);
-      entry.hash = createHash("sha256").update(content).digest("hex");
+      entry.hash = sha256Bytes(content).toString("hex");
     }
     this.finish(sizeBytes);
   }
@@ -133,13 +132,14 @@ class Chunk {
   }
 }
 
-function readAll(file: number, buffer: Buffer, at: number, length: number): number {
+/** Reads a file of `length` bytes, and one byte more if it has grown. */
+function readUpTo(file: number, buffer: Buffer, at: number, length: number): number {
   let read = 0;
-  while (read < length) {
-    const count = fs.readSync(file, buffer, at + read, length - read, null);
+  do {
+    const count = fs.readSync(file, buffer, at + read, length + 1 - read, null);
     if (count === 0) break;
     read += count;
-  }
+  } while (read < length);
   return read;
 }
 

@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setImmediate } from "node:timers/promises";
+import { sha256Bytes } from "../../core/content-hash";
 import type { LocalSource } from "../../core/model";
 import { listSource, type SourceEntry } from "../../core/source-tree";
 import { entryKind, walkSource } from "../../core/source-walk";
@@ -48,7 +48,7 @@ const HASH_SLICE_MS = 20;
 export async function planUpload(local: LocalSource, cwd: string, signal: AbortSignal): Promise<Plan> {
   if ("content" in local) {
     const { content, mode } = local;
-    const hash = createHash("sha256").update(content).digest("hex");
+    const hash = sha256Bytes(content).toString("hex");
     const entry = {
       path: "",
       kind: "file",
@@ -65,7 +65,8 @@ export async function planUpload(local: LocalSource, cwd: string, signal: AbortS
   let odd = 0;
   const entries = (isFolder ? listed.slice(1) : listed).map((entry) => {
     const named = nameEntry(entry, root);
-    return named.isOdd ? { ...named, staged: `odd/${odd++}` } : named;
+    if (named.isOdd) named.staged = `odd/${odd++}`;
+    return named;
   });
   return makePlan(local.path, isFolder, entries);
 }
@@ -73,12 +74,18 @@ export async function planUpload(local: LocalSource, cwd: string, signal: AbortS
 type ListedEntry = Pick<SourceEntry, "path" | "kind" | "mode" | "mtimeMs" | "sizeBytes" | "hash" | "target">;
 
 function nameEntry(entry: ListedEntry, root: string): PlannedEntry {
-  const name = `./${entry.path || "file"}`;
+  const { kind, mode, mtimeMs, sizeBytes, hash, target } = entry;
+  const plain = entry.path || "file";
   return {
-    ...entry,
-    name,
-    isOdd: ODD_NAME.test(name),
-    staged: `new/${name.slice(2)}`,
+    kind,
+    mode,
+    mtimeMs,
+    sizeBytes,
+    hash,
+    target,
+    name: `./${plain}`,
+    isOdd: ODD_NAME.test(plain),
+    staged: `new/${plain}`,
     file: entry.path === "" ? root : `${root}/${entry.path}`,
   };
 }
@@ -116,18 +123,20 @@ function surveySource(root: string, ignore: readonly string[]): ListedEntry[] | 
   return entries;
 }
 
-/** Finds out the hashes that are still open. */
-export async function hashPlan({ files }: Plan): Promise<void> {
+/** Finds out the hashes that are still open, and tells of the files as far as it is. */
+export async function* hashFiles(files: readonly PlannedEntry[]): AsyncGenerator<PlannedEntry[]> {
+  let done: PlannedEntry[] = [];
   let sliceEnd = performance.now() + HASH_SLICE_MS;
   for (const entry of files) {
-    if (entry.hash !== "") continue;
-    entry.hash = createHash("sha256")
-      .update(fs.readFileSync(entry.file as string))
-      .digest("hex");
+    if (entry.hash === "") entry.hash = sha256Bytes(fs.readFileSync(entry.file as string)).toString("hex");
+    done.push(entry);
     if (performance.now() < sliceEnd) continue;
     await setImmediate(); // the connection wants to be served meanwhile
+    yield done;
+    done = [];
     sliceEnd = performance.now() + HASH_SLICE_MS;
   }
+  yield done;
 }
 
 function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Plan {
@@ -144,6 +153,18 @@ function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Pl
 /** Lines for `sha256sum -c`, run in the folder where the ordinary entries are. */
 export function formatManifest(files: readonly PlannedEntry[]): string {
   return files.map(({ hash, isOdd, staged, name }) => `${hash}  ${isOdd ? `../${staged}` : name}\n`).join("");
+}
+
+export async function hashAll(files: readonly PlannedEntry[]): Promise<void> {
+  const slices = hashFiles(files);
+  while (!(await slices.next()).done);
+}
+
+const HASH_LENGTH = 64;
+
+/** Of an ordinary name, before its hash is known. */
+export function manifestLineBytes({ name }: PlannedEntry): number {
+  return HASH_LENGTH + 2 + Buffer.byteLength(name) + 1;
 }
 
 /** Files of ordinary names by mode: what is there already gets its mode all the same. */

@@ -3,7 +3,7 @@ import type { SFTPWrapper } from "ssh2";
 import { ConnectionLostError, describeError } from "../../core/errors";
 import { throwIfAborted } from "../../core/retry";
 import type { Machine, MissingProgramError } from "./machine";
-import { hashPlan, stagedMode, type Plan, type PlannedEntry } from "./plan";
+import { hashAll, stagedMode, type Plan, type PlannedEntry } from "./plan";
 import { SftpSession } from "./sftp-session";
 import type { UploadTarget } from "./upload";
 
@@ -20,7 +20,7 @@ export async function uploadBySftp(
   missing: MissingProgramError,
   signal: AbortSignal,
 ): Promise<void> {
-  await hashPlan(plan);
+  await hashAll(plan.files);
   for (let tries = 1; ; tries++) {
     const session = await openSession(machine, missing, signal);
     try {

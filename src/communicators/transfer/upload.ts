@@ -7,7 +7,17 @@ import { ChangedFileError, streamArchive } from "./archive-stream";
 import { chooseItems, itemBytes } from "./choose-items";
 import { chooseForm, compress, SlowLinkError, watchLink } from "./link";
 import { MissingProgramError, type Machine } from "./machine";
-import { formatMode, formatModes, groupByMode, hashPlan, planUpload, type Plan } from "./plan";
+import {
+  formatManifest,
+  formatMode,
+  formatModes,
+  groupByMode,
+  hashAll,
+  hashFiles,
+  manifestLineBytes,
+  planUpload,
+  type Plan,
+} from "./plan";
 import { Reception, ReceptionError, type Answer } from "./reception";
 import { CLEAN_SCRIPT } from "./receive-script";
 import { uploadBySftp } from "./sftp-upload";
@@ -15,8 +25,8 @@ import { uploadBySftp } from "./sftp-upload";
 /** What is smaller is sent again sooner than the machine is asked whether it has it. */
 const WORTH_ASKING_BYTES = 256 * 1024;
 const BYTES_PER_ENTRY = 600;
-/** From here on the faster of the machine's programs that hash is worth its slower start. */
-const LARGE_BYTES = 8 * 1024 * 1024;
+/** From here on, a file, the machine's program that hashes bytes faster is worth what it takes more for each file. */
+const LARGE_FILE_BYTES = 256 * 1024;
 const MOST_TRIES = 6;
 const CLEAN_MS = 10_000;
 
@@ -150,23 +160,24 @@ async function sendOnce(
 const NOTHING_ASKED = { ASK: "", MODES: "", WANT: "", MODE: "" };
 
 function isLargeSource(plan: Plan): string {
-  return plan.sizeBytes > LARGE_BYTES ? "1" : "";
+  return plan.sizeBytes > LARGE_FILE_BYTES * plan.files.length ? "1" : "";
 }
 
 /** Sends the list of what is to come, and reads what of it the machine lacks. */
 async function ask(reception: Reception, plan: Plan): Promise<Answer> {
-  await hashPlan(plan);
   const asked = groupByMode(plan.files);
-  const list = Buffer.from(asked.map(({ hash, name }) => `${hash}  ${name}\n`).join(""));
   const only = plan.isFolder ? undefined : plan.files[0];
+  if (only) await hashAll([only]);
   await reception.introduce({
-    ASK: String(list.length),
+    ASK: String(asked.reduce((bytes, entry) => bytes + manifestLineBytes(entry), 0)),
     MODES: formatModes(asked),
     WANT: only?.hash ?? "",
     MODE: only ? formatMode(only.mode) : "",
     LARGE: isLargeSource(plan),
   });
-  await reception.write(list);
+  // The machine hashes what it has while we hash what we have.
+  for await (const hashed of hashFiles(asked))
+    if (!(await reception.write(Buffer.from(formatManifest(hashed))))) break;
   return reception.readAnswer(asked.length);
 }
 

@@ -3,7 +3,7 @@ import * as path from "node:path";
 import type { Claim } from "../../core/claims";
 import type { BuildContext } from "../../core/context";
 import { parseDuration } from "../../core/duration";
-import { sha256File } from "../../core/file-hash";
+import { sha256File } from "../../core/content-hash";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
 import { withDeadline } from "../../core/retry";
 import { testImage } from "./boot-test";

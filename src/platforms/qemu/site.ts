@@ -3,7 +3,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import { listCollectable, type Claim } from "../../core/claims";
 import type { BuildContext } from "../../core/context";
-import { sha256File } from "../../core/file-hash";
+import { sha256File } from "../../core/content-hash";
 import type { Artifact, Builder } from "../../core/model";
 import type { Claimant, Outputs, Site } from "../../core/platform";
 import type { StageMark } from "../../core/stage-claims";

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import * as crypto from "node:crypto";
 import * as fs from "node:fs";
 import { throwIfAborted } from "./retry";
 
@@ -11,7 +11,10 @@ export async function hashFile<Algorithm extends string>(
   signal: AbortSignal,
   onProgress: (doneBytes: number) => void = () => undefined,
 ): Promise<Map<Algorithm, string>> {
-  const hashes = [...new Set(algorithms)].map((algorithm) => ({ algorithm, hash: createHash(algorithm) }));
+  const hashes = [...new Set(algorithms)].map((algorithm) => ({
+    algorithm,
+    hash: crypto.createHash(algorithm),
+  }));
   let doneBytes = 0;
   try {
     for await (const chunk of fs.createReadStream(file, { highWaterMark: CHUNK_BYTES, signal })) {
@@ -25,6 +28,12 @@ export async function hashFile<Algorithm extends string>(
   }
   return new Map(hashes.map(({ algorithm, hash }) => [algorithm, hash.digest("hex")]));
 }
+
+/** SHA-256; Node 20.12 has a quicker way for short inputs. */
+export const sha256Bytes: (bytes: Uint8Array) => Buffer =
+  typeof crypto.hash === "function"
+    ? (bytes) => crypto.hash("sha256", bytes, "buffer")
+    : (bytes) => crypto.createHash("sha256").update(bytes).digest();
 
 export async function sha256File(file: string, signal: AbortSignal): Promise<string> {
   return (await hashFile(file, ["sha256"], signal)).get("sha256") ?? "";
