@@ -55,6 +55,7 @@ export function walkSource(
 ): Walk {
   const walk: Walk = { batches: [], children: [], problems: [] };
   const isIgnored = compileIgnore(ignorePatterns);
+  const onEntry = listener.onEntry && ((): void => listener.onEntry?.());
   let paths: string[] = [];
   let kinds: number[] = [];
 
@@ -73,7 +74,7 @@ export function walkSource(
     return index;
   };
   const enter = (path: string, index: number): void => {
-    for (const entry of readFolder(root, path, walk.problems, () => listener.onEntry?.())) {
+    for (const entry of readFolder(root, path, walk.problems, onEntry)) {
       const entryPath = path === "" ? entry.name : `${path}/${entry.name}`;
       const kind = classify(entry);
       if (isIgnored !== undefined && isIgnored(entryPath, kind === entryKind.directory)) continue;

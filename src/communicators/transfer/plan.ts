@@ -60,7 +60,7 @@ export async function planUpload(local: LocalSource, cwd: string, signal: AbortS
     return makePlan("a text", false, [{ ...nameEntry(entry, ""), content }]);
   }
   const root = fs.realpathSync(path.resolve(cwd, local.path));
-  const listed = surveySource(root, local.ignore ?? []) ?? (await listSource(local, { cwd, signal }));
+  const listed = (await surveySource(root, local.ignore ?? [])) ?? (await listSource(local, { cwd, signal }));
   const isFolder = listed[0]?.kind === "directory";
   let odd = 0;
   const entries = (isFolder ? listed.slice(1) : listed).map((entry) => {
@@ -91,12 +91,13 @@ function nameEntry(entry: ListedEntry, root: string): PlannedEntry {
 }
 
 /** All entries of a small source without hashes; undefined if it is not small, or has problems that `listSource` can name. */
-function surveySource(root: string, ignore: readonly string[]): ListedEntry[] | undefined {
+async function surveySource(root: string, ignore: readonly string[]): Promise<ListedEntry[] | undefined> {
   const { batches, problems } = walkSource(root, ignore);
   if (problems.length > 0) return undefined;
   const entries: ListedEntry[] = [];
   let sizeBytes = 0;
   for (const { paths, kinds } of batches) {
+    await setImmediate(); // the connection wants to be served meanwhile
     for (const [at, inner] of paths.entries()) {
       const file = inner === "" ? root : `${root}/${inner}`;
       const stats = fs.lstatSync(file, { throwIfNoEntry: false });
@@ -131,7 +132,7 @@ export async function* hashFiles(files: readonly PlannedEntry[]): AsyncGenerator
     if (entry.hash === "") entry.hash = sha256Bytes(fs.readFileSync(entry.file as string)).toString("hex");
     done.push(entry);
     if (performance.now() < sliceEnd) continue;
-    await setImmediate(); // the connection wants to be served meanwhile
+    await setImmediate();
     yield done;
     done = [];
     sliceEnd = performance.now() + HASH_SLICE_MS;
