@@ -57,6 +57,11 @@ export function listDeadEntries(nowMs = Date.now()): JournalEntry[] {
   );
 }
 
+/** Builds whose machine somebody may still want to look at. */
+export function listKeptBuilds(nowMs = Date.now()): string[] {
+  return readEntries().flatMap(({ buildId, keepUntilMs = 0 }) => (keepUntilMs > nowMs ? [buildId] : []));
+}
+
 function readEntries(): JournalEntry[] {
   const folder = journalFolder();
   if (!fs.existsSync(folder)) return [];

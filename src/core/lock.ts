@@ -9,6 +9,8 @@ const POLL_MS = 100;
 /** How long a holder may take to write its name into the file that it made. */
 const WRITING_MS = 10 * POLL_MS;
 
+const TAKEOVER = ".takeover";
+
 /** Held until it is released; `waited` if somebody else had it first. */
 export interface HeldLock {
   waited: boolean;
@@ -42,6 +44,15 @@ export async function withLock<T>(file: string, signal: AbortSignal, work: () =>
   }
 }
 
+/** Removes locks of a folder whose holders have died. */
+export function removeAbandonedLocks(folder: string): void {
+  if (!fs.existsSync(folder)) return;
+  for (const name of fs.readdirSync(folder)) {
+    const file = path.join(folder, name);
+    if (!name.endsWith(TAKEOVER) && isAbandoned(file)) removeAbandoned(file);
+  }
+}
+
 function tryLock(file: string): boolean {
   try {
     fs.writeFileSync(file, JSON.stringify(identifyProcess()), { flag: "wx", mode: 0o600 });
@@ -59,7 +70,7 @@ function isAbandoned(file: string): boolean {
 
 /** Of two that find the same dead holder, the slower must not remove the lock that the faster has taken since. */
 function removeAbandoned(file: string): void {
-  const guard = `${file}.takeover`;
+  const guard = file + TAKEOVER;
   if (!tryLock(guard)) {
     if (isOld(guard)) fs.rmSync(guard, { force: true });
     return;

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { readCacheFile, writeCacheFile } from "./cache-file";
 import { cacheFolder } from "./folders";
-import { takeLock, type HeldLock } from "./lock";
+import { removeAbandonedLocks, takeLock, type HeldLock } from "./lock";
 import type { StageRecord } from "./stage-reason";
 import { learnCosts, type StageCosts } from "./stages";
 
@@ -55,6 +55,11 @@ export class StageMemory {
     if (!fs.existsSync(folder)) return;
     for (const name of fs.readdirSync(folder))
       if (!keys.has(name)) fs.rmSync(path.join(folder, name), { force: true });
+  }
+
+  /** Forgets that builds which have died were making stages. */
+  removeAbandonedLocks(): void {
+    removeAbandonedLocks(path.join(this.folder, "locks"));
   }
 
   /** Waits until nobody else on this machine makes this stage. Two that make it all the same lose time, nothing else. */

@@ -89,12 +89,13 @@ async function removeStages(
   { site, options, engineId, signal }: Place,
   choose: (marks: readonly StageMark[], claims: readonly Claim[]) => StageMark[],
 ): Promise<void> {
+  const memory = new StageMemory(engineId);
+  memory.removeAbandonedLocks();
   const marks = (await site.listStages?.(signal)) ?? [];
   if (marks.length === 0) return;
   const claims = await site.listClaims(signal);
   const chosen = choose(marks, claims);
   const left = marks.filter((mark) => !chosen.includes(mark));
-  const memory = new StageMemory(engineId);
   const readUsedMs = (key: string): number | undefined => memory.readUsedMs(key);
   const evicted = listEvicted(left, claims, readLimits(options.cache), readUsedMs, Date.now());
   for (const mark of [...chosen, ...evicted]) await site.dropStage?.(mark, signal);

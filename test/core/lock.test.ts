@@ -5,7 +5,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { test } from "node:test";
 import { CancelledError } from "../../src/core/errors";
-import { takeLock, withLock } from "../../src/core/lock";
+import { removeAbandonedLocks, takeLock, withLock } from "../../src/core/lock";
 import { makeFolder } from "../support/context";
 
 const never = new AbortController().signal;
@@ -37,6 +37,20 @@ test("who waits can be cancelled", async (t) => {
   const waiting = takeLock(file, controller.signal);
   controller.abort();
   await assert.rejects(waiting, CancelledError);
+});
+
+test("of the locks in a folder those of dead holders go", async (t) => {
+  const folder = makeFolder(t);
+  const [dead, alive] = [path.join(folder, "dead"), path.join(folder, "alive")];
+  const holder = fork(HOLDER, ["hold", dead]);
+  await once(holder, "message");
+  await takeLock(alive, never);
+  removeAbandonedLocks(folder);
+  assert.deepEqual(fs.readdirSync(folder).sort(), ["alive", "dead"]);
+  holder.kill("SIGKILL");
+  await once(holder, "exit");
+  removeAbandonedLocks(folder);
+  assert.deepEqual(fs.readdirSync(folder), ["alive"]);
 });
 
 test("of many that find a dead holder, in several processes, one at a time gets in", async (t) => {

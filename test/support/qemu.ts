@@ -84,13 +84,18 @@ export async function createQemuStack(
 
 /** Command lines of the processes that builds of this stack have started and that still run. */
 export function listProcesses(stack: Stack): string[] {
+  return findProcesses(stack, (command) => /qemu|\bcat\b/.test(command.split(" ")[0] ?? ""));
+}
+
+/** Processes with the stack's home in their environment: the pid and the command line of each. */
+export function findProcesses(stack: Stack, isWanted: (command: string) => boolean): string[] {
   return fs.readdirSync("/proc").flatMap((pid) => {
     if (!/^\d+$/.test(pid)) return [];
     try {
       const command = fs.readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim();
       const environment = fs.readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
       const isOurs = environment.includes(`PULUMI_KILN_HOME=${stack.home}`);
-      return isOurs && /qemu|\bcat\b/.test(command.split(" ")[0] ?? "") ? [`${pid} ${command}`] : [];
+      return isOurs && isWanted(command) ? [`${pid} ${command}`] : [];
     } catch {
       return []; // it has just ended, or is somebody else's
     }

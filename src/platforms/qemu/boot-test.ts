@@ -23,19 +23,27 @@ export async function testImage(
   }; // prettier-ignore
   const name = `${nameMachine(context.buildId)}-test`;
   const what = `The boot test (timeout ${timeout})`;
-  await withDeadline(what, parseDuration(timeout), context.signal, async (signal) => {
+  let screen = "";
+  const boot = async (signal: AbortSignal): Promise<void> => {
     const limited = { ...context, signal };
     const machine = new BuildMachine(limited, { ...setup, options }, name);
     try {
       await machine.boot();
       for (const command of commands) await run(limited, machine, command);
     } catch (error) {
-      throwIfAborted(context.signal);
-      throw new Error(`Testing the image: ${describeError(error)}. It is not used`, { cause: error });
+      // What has an end of its own shows it itself.
+      if (signal.aborted && !context.signal.aborted) screen = `\n${await machine.describeConsole()}`;
+      throw error;
     } finally {
       await machine.close();
     }
-  });
+  };
+  try {
+    await withDeadline(what, parseDuration(timeout), context.signal, boot);
+  } catch (error) {
+    throwIfAborted(context.signal);
+    throw new Error(`Testing the image: ${describeError(error)}. It is not used${screen}`, { cause: error });
+  }
 }
 
 async function run(context: BuildContext, machine: BuildMachine, command: string): Promise<void> {

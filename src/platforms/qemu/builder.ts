@@ -11,6 +11,7 @@ import { writeImage } from "./capture";
 import { noteDrafts, removeDrafts } from "./drafts";
 import type { Disk, QemuDriver } from "./driver";
 import { findKind } from "./kind";
+import { rememberImage } from "./image-files";
 import type { Ledger } from "./ledger";
 import { BuildMachine, type MachineSetup } from "./machine";
 import type { BootTestOptions, QemuImageOptions } from "./options";
@@ -148,6 +149,7 @@ export class QemuBuilder implements Builder<QemuArtifact> {
       const files = chosen.map((file) => path.resolve(cwd, file));
       ledger.put({ ...claim, artifactId: id }, { artifactId: id, files, standsOn });
       for (const [index, draft] of drafts.entries()) fs.renameSync(draft, files[index] ?? "");
+      rememberImage(files[0] ?? "", sha256);
       return chosen;
     });
     const places = [{ machine, path: names[0] ?? "" }];

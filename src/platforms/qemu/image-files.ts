@@ -1,6 +1,7 @@
-/** Which of an image's files may go when a claim on it does. `others`: all claims but that one. */
+/** What becomes of an image's files. `others`: all claims but the one that it is about. */
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { digestFile, rememberDigests } from "../../machines/digest-memory";
 import { removeIfEmpty } from "./drafts";
 import type { HeldClaim } from "./ledger";
 import type { StageStore } from "./stage-store";
@@ -31,6 +32,24 @@ export function removeFiles(held: HeldClaim, others: readonly HeldClaim[]): void
     fs.rmSync(file, { force: true });
     removeIfEmpty(path.dirname(file));
   }
+}
+
+/** Notes what an image holds as it was built, so that the next to look need not read it. */
+export function rememberImage(image: string, sha256: string): void {
+  rememberDigests(image, new Map([["sha256", sha256]]));
+}
+
+/** The first whose image is as it was built: a machine that was run from it may have written to it. */
+export async function findUnchanged(
+  candidates: readonly HeldClaim[],
+  signal: AbortSignal,
+): Promise<HeldClaim | undefined> {
+  for (const held of candidates) {
+    const [image = ""] = held.files;
+    const digests = await digestFile(image, ["sha256"], signal, () => undefined);
+    if (`sha256:${digests.get("sha256")}` === held.artifactId) return held;
+  }
+  return undefined;
 }
 
 function isHeldBeside(held: HeldClaim, others: readonly HeldClaim[]): boolean {

@@ -161,6 +161,11 @@ export class BuildMachine {
     await this.close();
   }
 
+  /** What it shows, as far as that is text; "" if it does not run. */
+  async describeConsole(): Promise<string> {
+    return (await this.running?.describeConsole()) ?? "";
+  }
+
   /** The connection may break before the command's end is told. */
   private async runLast(command: string, signal: AbortSignal): Promise<void> {
     const { log } = this.context;

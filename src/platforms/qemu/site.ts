@@ -10,7 +10,7 @@ import type { StageMark } from "../../core/stage-claims";
 import { QemuBuilder, type QemuArtifact } from "./builder";
 import { removeDrafts } from "./drafts";
 import type { QemuDriver } from "./driver";
-import { findUser, removeFiles } from "./image-files";
+import { findUnchanged, findUser, removeFiles } from "./image-files";
 import { isSameClaim, Ledger, type HeldClaim, type Holding } from "./ledger";
 import type { QemuImageOptions } from "./options";
 import {
@@ -114,10 +114,10 @@ export class QemuSite implements Site<QemuImageOptions> {
   ): Promise<QemuArtifact | undefined> {
     const whole = this.listWhole(artifactId);
     const near = claimant && whole.find((held) => isFor(held, options, claimant));
-    const held = near ?? whole[0];
+    const held = await findUnchanged(near ? [near, ...whole] : whole, signal);
     if (!held) return undefined;
     const artifact = await this.describe(artifactId, held, options.format ?? "qcow2", signal);
-    if (near || !claimant) return artifact;
+    if (held === near || !claimant) return artifact;
     const copy = planCopy(held, options, claimant, process.cwd());
     this.copies.set(claimant.claim.id, copy);
     return this.place(artifact, copy.holding);
@@ -169,10 +169,10 @@ export class QemuSite implements Site<QemuImageOptions> {
     const isHere = isThere({ artifactId, files });
     const whole = this.listWhole(artifactId);
     const near = whole.find((held) => held.files.join() === files.join());
-    const held = near ?? whole[0];
-    if (held) {
+    const held = await findUnchanged(near ? [near, ...whole] : whole, signal);
+    if (held && (held === near || !isHere)) {
       if (!isHere) await copyFiles(held.files, files);
-      const isAdopted = near?.isAdopted ?? false;
+      const isAdopted = held === near && held.isAdopted === true;
       this.holdings.set(artifactId, { artifactId, files, standsOn: held.standsOn, isAdopted });
       return true;
     }

@@ -7,7 +7,7 @@ import * as fs from "node:fs";
 import * as path from "node:path";
 import { readCacheFile, writeCacheFile } from "../../core/cache-file";
 import { cacheFolder } from "../../core/folders";
-import { identifyProcess, isDead, type ProcessIdentity } from "../../core/journal";
+import { identifyProcess, isDead, listKeptBuilds, type ProcessIdentity } from "../../core/journal";
 import { parseStageMark, formatStageMark, type StageMark } from "../../core/stage-claims";
 import { writeWholeFile } from "../../core/whole-file";
 import type { Disk } from "./driver";
@@ -120,9 +120,11 @@ export class StageStore {
   collect(released: readonly string[] = []): void {
     const needed = new Set<string>();
     const objects = listFolder(path.join(this.root, "objects"));
+    const kept = listKeptBuilds();
+    const isKept = (id: string): boolean => kept.some((buildId) => id.startsWith(`${buildId}-`));
     const wanted = [
       ...this.listMarks().map((mark) => mark.stageId),
-      ...objects.filter((id) => !released.includes(id) && this.isBeingMade(id)),
+      ...objects.filter((id) => isKept(id) || (!released.includes(id) && this.isBeingMade(id))),
     ];
     for (const start of wanted)
       for (let id: string | undefined = start; id !== undefined && !needed.has(id);) {

@@ -25,13 +25,7 @@ export class QemuStages implements StageKeeper {
     setup: MachineSetup & { owner: string; id: string },
     build: BuildMachine,
   ): Promise<QemuStages> {
-    const trees = await hashSources(listMediaSources(setup.options), { cwd: context.cwd });
-    return new QemuStages(
-      context,
-      setup,
-      build,
-      trees.map((tree) => tree.hash),
-    );
+    return new QemuStages(context, setup, build, await hashMedia(context, setup));
   }
 
   /** How a machine starts takes long, an installation for ever. */
@@ -76,8 +70,18 @@ export class QemuStages implements StageKeeper {
 
   async openMachine(key: string | undefined): Promise<void> {
     const object = key === undefined ? undefined : this.found.get(key);
-    if (object === undefined) await this.context.step("boot", () => this.build.boot());
+    if (object === undefined) await this.context.step("boot", () => this.boot());
     else await this.context.step("resume", () => this.build.resume(object));
+  }
+
+  private async boot(): Promise<void> {
+    await this.build.boot();
+    // They may be read until the machine is up.
+    const now = await hashMedia(this.context, this.setup);
+    if (now.join() !== this.media.join())
+      throw new Error(
+        "Booting: the files for the machine's media or HTTP changed meanwhile. Run again when nothing writes to them",
+      );
   }
 
   claimStages(keys: readonly string[]): Promise<void> {
@@ -124,6 +128,10 @@ export class QemuStages implements StageKeeper {
   private mark(key: string, object: string): void {
     this.setup.store.mark(key, ownerOfStages(this.setup.owner), this.setup.id, object);
   }
+}
+
+async function hashMedia({ cwd }: BuildContext, { options }: MachineSetup): Promise<string[]> {
+  return (await hashSources(listMediaSources(options), { cwd })).map((tree) => tree.hash);
 }
 
 export function dropStage(store: MachineSetup["store"], mark: StageMark): void {

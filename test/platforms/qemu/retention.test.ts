@@ -65,6 +65,17 @@ test("the replaced image stays, going back needs no build, and a destroy removes
   assert.deepEqual(listLeft(), []);
 });
 
+test("an image that a machine has written to is not taken again: going back builds another beside it", async () => {
+  const two = await replace(await mustCreate({ driver }, app, "1"), "2");
+  fs.appendFileSync(ONE, " ");
+  const back = await replace(two, "1");
+  assert.equal(countBuilds(), 3);
+  assert.notEqual(back.outs["path"], ONE);
+  assertWhole(back);
+  await destroy(driver, app, back);
+  assert.deepEqual(listLeft(), []);
+});
+
 test("with keep 0 the replaced image goes", async () => {
   const two = await replace(await mustCreate({ driver, keep: 0 }, app, "1"), "2", { keep: 0 });
   assert.deepEqual(listImages(), [TWO]);

@@ -9,6 +9,7 @@ import {
   create,
   deleteReplaced,
   destroy,
+  endOwners,
   listLeft,
   listObjects,
   mustCreate,
@@ -132,4 +133,50 @@ test("two builds at once make their start once", async () => {
   await destroy(driver, app, one);
   await destroy(driver, twin, other);
   assert.deepEqual(listLeft(), []);
+});
+
+test("files for the media that change while the machine boots: no image, and no machine is saved", async () => {
+  fs.mkdirSync("cd");
+  fs.writeFileSync("cd/answers", "before");
+  const start = driver.startMachine.bind(driver);
+  driver.startMachine = (spec, signal) => {
+    fs.writeFileSync("cd/answers", "after");
+    return start(spec, signal);
+  };
+  let failure: unknown;
+  const installed = { ...app, options: { cdFiles: ["cd/answers"] } };
+  assert.equal(await create({ driver, onError: (error) => (failure = error) }, installed, "1"), undefined);
+  assert.match(String(failure), /the files for the machine's media or HTTP changed meanwhile/);
+  assert.deepEqual(listObjects(), []);
+});
+
+test("a boot test that takes too long shows what the machine shows", async () => {
+  const connect = driver.connect.bind(driver);
+  driver.connect = (options, target) =>
+    driver.world.starts.length < 2
+      ? connect(options, target)
+      : new Promise((_, reject) =>
+          target.signal.addEventListener("abort", () => reject(target.signal.reason)),
+        );
+  let failure: unknown;
+  const tested = { ...app, options: { cache: false, bootTest: { commands: ["true"], timeout: "30ms" } } };
+  assert.equal(await create({ driver, onError: (error) => (failure = error) }, tested, "1"), undefined);
+  assert.match(String(failure), /timeout 30ms\): not finished in time\. It is not used\nthe console/);
+  assert.deepEqual(listLeft(), []);
+});
+
+test("a machine that is kept after a failure keeps its disk when its build has ended", async () => {
+  const broken = { ...withSteps(["exit 3"]), name: "broken" };
+  assert.equal(
+    await create({ driver }, { ...broken, options: { ...broken.options, onError: "abort" } }, "1"),
+    undefined,
+  );
+  const kept = listObjects();
+  assert.notDeepEqual(kept, []);
+  endOwners();
+  await destroy(driver, app, await mustCreate({ driver }, app, "1"));
+  assert.deepEqual(
+    kept.filter((id) => !listObjects().includes(id)),
+    [],
+  );
 });
