@@ -1,4 +1,4 @@
-/** Folders as one tar stream, in both directions: one call moves everything, whatever carries it. */
+/** Folders as one tar stream: one call sends everything, whatever carries it. */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import * as path from "node:path";
@@ -142,52 +142,4 @@ function requireUnchanged(root: string, entry: SourceEntry, hash: string): void 
   throw new Error(
     `Sending ${path.join(root, entry.path)}: it changed while it was read. Run again when nothing writes to it`,
   );
-}
-
-/** Unpacks what a folder of the machine holds, less the folder's own name; nothing lands outside of `target`. */
-export async function unpackFolder(archive: Readable, target: string): Promise<void> {
-  await unpack(archive, (name) => {
-    const inside = name.split("/").slice(1).join("/").replace(/\/$/, "");
-    return inside === "" ? undefined : path.join(target, requireInside(inside));
-  });
-}
-
-/** Unpacks an archive of one file to exactly this path. */
-export async function unpackFile(archive: Readable, file: string): Promise<void> {
-  await unpack(archive, () => file);
-}
-
-async function unpack(archive: Readable, place: (name: string) => string | undefined): Promise<void> {
-  const extract = tar.extract();
-  archive.on("error", (error) => extract.destroy(error));
-  archive.pipe(extract);
-  // At the end: while there are none, nothing can be written through one to a place outside.
-  const symlinks: { target: string; to: string }[] = [];
-  for await (const entry of extract) {
-    const { name, type, mode, linkname } = entry.header;
-    const target = place(name);
-    if (target === undefined || type === "directory" || type === "symlink" || type === "link") entry.resume();
-    if (target === undefined) continue;
-    await fs.promises.mkdir(type === "directory" ? target : path.dirname(target), { recursive: true });
-    if (type === "directory") continue;
-    await fs.promises.rm(target, { force: true }); // never write through a link that was here before
-    if (type === "symlink") symlinks.push({ target, to: linkname ?? "" });
-    else if (type === "link") await copyLinked(place(linkname ?? ""), target);
-    else await pipeline(entry as unknown as Readable, fs.createWriteStream(target, { mode: mode ?? 0o644 }));
-  }
-  for (const { target, to } of symlinks) await fs.promises.symlink(to, target);
-}
-
-/** A second name of a file that came before; of one outside of what is fetched there is nothing to copy. */
-async function copyLinked(first: string | undefined, target: string): Promise<void> {
-  if (first === undefined || first === target || !fs.existsSync(first))
-    throw new Error(`Unpacking a download: ${target} is a hard link to a file that is not in it`);
-  await fs.promises.copyFile(first, target);
-}
-
-function requireInside(name: string): string {
-  const normal = path.posix.normalize(name);
-  if (normal.startsWith("../") || path.posix.isAbsolute(normal))
-    throw new Error(`Unpacking a download: it holds the path "${name}", which leads outside`);
-  return normal;
 }

@@ -1,22 +1,18 @@
 import { randomBytes } from "node:crypto";
-import * as fs from "node:fs/promises";
-import * as path from "node:path";
 import { ConnectionLostError, describeError } from "../../core/errors";
 import { formatVariables, READ_VARIABLES } from "../ssh-command";
 import { formatBytes } from "../../core/size";
 import { MissingProgramError, type Machine, type MachineProcess } from "./machine";
 import { SEND_SCRIPT } from "./send-script";
 import { downloadBySftp } from "./sftp-download";
-import { joinBytes, placeUnpacked, unpackTar, type Unpacked } from "./unpack";
+import { fetchInto, type Place } from "./place";
+import { unpackTar, type Unpacked } from "./unpack";
 
 const MOST_TRIES = 4;
 const PROGRESS_MS = 200;
 
-export interface DownloadRequest {
+export interface DownloadRequest extends Place {
   remote: string;
-  /** Absolute; a folder must be there. */
-  local: string;
-  folder: boolean;
   signal: AbortSignal;
 }
 
@@ -24,7 +20,7 @@ export interface DownloadRequest {
 export async function download(machine: Machine, request: DownloadRequest): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
-      await fetchOnce(machine, request);
+      await fetchInto(request, (stage) => receive(machine, request, stage));
       return;
     } catch (error) {
       if (request.signal.aborted) throw error;
@@ -42,28 +38,6 @@ export async function download(machine: Machine, request: DownloadRequest): Prom
 }
 
 class MismatchError extends Error {}
-
-async function fetchOnce(machine: Machine, request: DownloadRequest): Promise<void> {
-  const { local, folder } = request;
-  const home = folder ? local : path.dirname(local);
-  const stage = path.join(home, `.kiln-${randomBytes(8).toString("hex")}`);
-  await fs.mkdir(stage, { mode: 0o700 });
-  try {
-    const found = await receive(machine, request, stage);
-    if (folder) await placeUnpacked(found, stage, local);
-    else await placeFile(found, stage, local);
-  } finally {
-    await fs.rm(stage, { recursive: true, force: true });
-  }
-}
-
-async function placeFile(found: readonly Unpacked[], stage: string, local: string): Promise<void> {
-  const [only] = found;
-  if (found.length !== 1 || only?.kind !== "file") throw new Error("it is no file");
-  const file = joinBytes(stage, only.name);
-  await fs.chmod(file, only.mode & 0o777);
-  await fs.rename(file, local);
-}
 
 async function receive(machine: Machine, request: DownloadRequest, stage: string): Promise<Unpacked[]> {
   const { remote, folder, signal } = request;
@@ -87,7 +61,10 @@ async function receive(machine: Machine, request: DownloadRequest, stage: string
   };
   await process.write(Buffer.from(formatVariables(variables, { export: false })));
   process.end();
-  const unpacking = unpackTar(process.stdout, stage, process.exitCode, showReceived(machine, request.remote));
+  const unpacking = unpackTar(process.stdout, stage, {
+    cut: process.exitCode,
+    onBytes: showReceived(machine, remote),
+  });
   unpacking.catch(() => process.stdout.resume()); // the script ends only when all is read
   const [unpacked, exit] = await Promise.allSettled([unpacking, process.exitCode]);
   if (exit.status === "rejected") throw exit.reason;

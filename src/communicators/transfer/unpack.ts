@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { createWriteStream, writeFileSync, type Stats } from "node:fs";
+import { createWriteStream, writeFileSync } from "node:fs";
 import * as fs from "node:fs/promises";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -19,23 +19,27 @@ export interface Unpacked {
 
 /**
  * Unpacks below `folder`, which must be new and empty: no file is written through a link, since links come last. Files
- * can be read and written by their owner alone until they are placed. `cut` rejects when nothing more will come.
+ * can be read and written by their owner alone until they are placed. Of all names the first `strip` parts are left out.
+ * `cut` rejects when nothing more will come.
  */
 export async function unpackTar(
   archive: Readable,
   folder: string,
-  cut: Promise<unknown>,
-  onBytes: (count: number) => void,
+  {
+    strip = 0,
+    cut,
+    onBytes = () => undefined,
+  }: { strip?: number; cut?: Promise<unknown>; onBytes?: (count: number) => void } = {},
 ): Promise<Unpacked[]> {
   const found: Unpacked[] = [];
   const hashes = new Map<string, string>();
   const extract = tar.extract({ filenameEncoding: "latin1" } as object);
   archive.on("error", (error) => extract.destroy(error));
-  cut.catch((error: unknown) => extract.destroy(error as Error));
+  cut?.catch((error: unknown) => extract.destroy(error as Error));
   archive.pipe(extract);
   for await (const entry of extract) {
     const { header } = entry;
-    const name = requireInside(toBytes(header.name, findExtended(header, "path")));
+    const name = requireInside(toBytes(header.name, findExtended(header, "path")), strip);
     const base = { name, mode: (header.mode ?? 0o644) & 0o7777, mtime: header.mtime ?? new Date() };
     const path = joinBytes(folder, name);
     if (header.type === "file" || header.type === "contiguous-file") {
@@ -52,9 +56,12 @@ export async function unpackTar(
     } else if (header.type === "symlink") {
       found.push({ ...base, kind: "symlink", target });
     } else if (header.type === "link") {
-      const original = requireInside(target);
+      const original = requireInside(target, strip);
+      const hash = hashes.get(original.toString("latin1"));
+      if (hash === undefined)
+        throw new Error(`${name.toString()} is a hard link to a file that is not fetched with it`);
       await fs.copyFile(joinBytes(folder, original), path);
-      found.push({ ...base, kind: "file", hash: hashes.get(original.toString("latin1")) });
+      found.push({ ...base, kind: "file", hash });
     }
   }
   for (const { kind, name, target } of found)
@@ -87,43 +94,6 @@ async function writeEntry(
   return hash.digest("hex");
 }
 
-/** Moves what was unpacked to where it belongs, below a folder that is there; modes come last, from the innermost. */
-export async function placeUnpacked(found: readonly Unpacked[], from: string, to: string): Promise<void> {
-  for (const { kind, name } of found) {
-    const path = joinBytes(to, name);
-    // A folder may be reached through a link; a link itself is replaced like a file.
-    const there = await findStats(path, kind === "directory" ? fs.stat : fs.lstat);
-    if (there && there.isDirectory() !== (kind === "directory"))
-      throw new Error(`${path.toString()} is there, and ${there.isDirectory() ? "a" : "no"} folder`);
-  }
-  const made: Unpacked[] = [];
-  for (const entry of found) {
-    const path = joinBytes(to, entry.name);
-    if (entry.kind !== "directory") {
-      if (entry.kind === "file") await restore(entry, joinBytes(from, entry.name));
-      await fs.rename(joinBytes(from, entry.name), path);
-    } else if (!(await findStats(path, fs.stat))) {
-      await fs.mkdir(path);
-      made.push(entry);
-    }
-  }
-  for (const entry of made.reverse()) await restore(entry, joinBytes(to, entry.name));
-}
-
-async function restore({ mode, mtime }: Unpacked, path: Buffer): Promise<void> {
-  await fs.utimes(path, mtime, mtime);
-  await fs.chmod(path, mode);
-}
-
-async function findStats(path: Buffer, look: (path: Buffer) => Promise<Stats>): Promise<Stats | undefined> {
-  try {
-    return await look(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
-}
-
 export function joinBytes(folder: string, name: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`${folder}/`), name]);
 }
@@ -138,12 +108,12 @@ function toBytes(name: string, extended: string | undefined): Buffer {
 }
 
 /** Without `./` at the begin and `/` at the end; "" is the folder itself. */
-function requireInside(name: Buffer): Buffer {
+function requireInside(name: Buffer, strip: number): Buffer {
   const text = name
     .toString("latin1")
     .replace(/^(\.\/+)+|^\.$/, "")
     .replace(/\/+$/, "");
   if (text.startsWith("/") || text.split("/").includes(".."))
     throw new Error(`the machine's archive holds the path "${text}", which leads outside`);
-  return Buffer.from(text, "latin1");
+  return Buffer.from(text.split("/").slice(strip).join("/"), "latin1");
 }

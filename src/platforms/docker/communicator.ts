@@ -1,12 +1,7 @@
 import * as path from "node:path";
-import {
-  packContent,
-  packEntries,
-  unpackFile,
-  unpackFolder,
-  type ArchiveOwner,
-  type ArchiveTarget,
-} from "../../communicators/archive";
+import { packContent, packEntries, type ArchiveOwner, type ArchiveTarget } from "../../communicators/archive";
+import { fetchInto } from "../../communicators/transfer/place";
+import { unpackTar } from "../../communicators/transfer/unpack";
 import { ConnectionLostError, TimeoutError } from "../../core/errors";
 import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../../core/model";
 import { listSource } from "../../core/source-tree";
@@ -100,8 +95,12 @@ export class DockerCommunicator implements Communicator {
     local: string,
     options: { folder: boolean; signal: AbortSignal },
   ): Promise<void> {
-    const archive = await this.options.driver.getArchive(this.container, remote, options.signal);
-    await (options.folder ? unpackFolder(archive, local) : unpackFile(archive, local));
+    const { folder, signal } = options;
+    // A folder comes under its own name.
+    const strip = folder ? 1 : 0;
+    await fetchInto({ local, folder }, async (stage) =>
+      unpackTar(await this.options.driver.getArchive(this.container, remote, signal), stage, { strip }),
+    );
   }
 
   close(): Promise<void> {
