@@ -9,8 +9,8 @@ import { throwIfAborted } from "../core/retry";
  * OpenSSH's server moves all that it holds for a command each time it gets more: on a link that is faster than the command,
  * what runs far ahead of it costs more than the link.
  */
-const MOST_AHEAD_BYTES = 256 * 1024;
-/** Who says nothing for so long may tell only after more. */
+const FIRST_AHEAD_BYTES = 256 * 1024;
+/** Who says nothing for so long tells only after more: some servers wait until half of what they take is used up. */
 const SILENCE_MS = 50;
 
 /** ssh2's count of what the machine still takes. */
@@ -26,6 +26,7 @@ export class RemoteProcess {
   readonly exitCode: Promise<number>;
   private isOver = false;
   private readonly fullWindow: number;
+  private mostAheadBytes = FIRST_AHEAD_BYTES;
   private code: number | undefined;
 
   constructor(
@@ -67,10 +68,11 @@ export class RemoteProcess {
 
   private async waitUntilNear(): Promise<void> {
     let before = this.window;
-    for (let silentSince = performance.now(); this.fullWindow - this.window > MOST_AHEAD_BYTES;) {
+    for (let silentSince = performance.now(); this.fullWindow - this.window > this.mostAheadBytes;) {
       await setTimeout(1);
-      if (this.isOver || performance.now() - silentSince > SILENCE_MS) return;
+      if (this.isOver) return;
       if (this.window !== before) silentSince = performance.now();
+      else if (performance.now() - silentSince > SILENCE_MS) this.mostAheadBytes *= 2;
       before = this.window;
     }
   }

@@ -9,6 +9,11 @@ import * as path from "node:path";
 export function writeWholeFile(file: string, text: string, { flush = false } = {}): void {
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 });
   const draft = `${file}.${randomBytes(6).toString("hex")}.draft`;
-  fs.writeFileSync(draft, text, { mode: 0o600, flush });
-  fs.renameSync(draft, file);
+  try {
+    fs.writeFileSync(draft, text, { mode: 0o600, flush });
+    fs.renameSync(draft, file);
+  } catch (error) {
+    fs.rmSync(draft, { force: true });
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import * as fs from "node:fs";
 import { once } from "node:events";
 import { createServer } from "node:net";
@@ -72,6 +73,20 @@ describe("a link that breaks", { skip: !hasSshd() }, () => {
       assert.equal(relay.connections, 2);
     }
     assert.equal(listLeft(there), "");
+  });
+
+  test("in the middle of a new folder: what has arrived is not sent again, whatever lies beside the folder", async (t) => {
+    const { sshd, relay, here, there } = await begin(t, {
+      cutAfterBytes: (n) => (n === 0 ? 6 * MEGABYTE : undefined),
+    });
+    for (let index = 0; index < 400; index++) fs.writeFileSync(`${here}/${index}`, randomBytes(20 * 1024));
+    for (const twin of [7, 97, 98, 99])
+      fs.copyFileSync(`${here}/${twin}`, path.join(path.dirname(there), String(twin)));
+    const machine = await connectTo(t, sshd);
+    await machine.upload({ path: `${here}/` }, `${there}/`, never);
+    assert.deepEqual(describeTree(there), describeTree(here));
+    assert.equal(relay.connections, 2);
+    assert.ok(relay.bytesToServer < 12 * MEGABYTE, `${relay.bytesToServer} bytes were sent`);
   });
 
   test("during a download: it is repeated, and nothing half is left", async (t) => {

@@ -42,7 +42,7 @@ compare() {
   *)
     [ -f "$STAGE_PATH/report" ] || check <"$1" >"$STAGE_PATH/report"
     sed -n 's/: OK$//p' "$STAGE_PATH/report" >"$3"
-    sed -n '/: OK$/!s/: FAILED.*$//p' "$STAGE_PATH/report" >"$2"
+    sed -n '/: OK$/!s/^\\(.*\\): FAILED.*$/\\1/p' "$STAGE_PATH/report" >"$2"
     rm -f "$STAGE_PATH/report" ;;
   esac
 }
@@ -98,12 +98,13 @@ elif have sha256; then HASH="sha256"
 else say "lacks sha256sum"; exit 1; fi
 
 if [ -n "$ASK" ]; then
-  case $MERGE$RESUME$HASH in
-  1sha*sum) head -c "$ASK" | tee "$STAGE/ask" | check >"$STAGE/report" ;; # while it comes
+  case $MERGE:$RESUME:$HASH in
+  1::sha*sum) head -c "$ASK" | tee "$STAGE/ask" | check >"$STAGE/report" ;; # while it comes
   *) head -c "$ASK" >"$STAGE/ask" || fail "cannot write there" ;;
   esac
   [ "$(wc -c <"$STAGE/ask" | tr -d ' ')" = "$ASK" ] || fail "the list did not arrive"
   if [ -n "$RESUME" ]; then
+    rm -f "$STAGE/report" # of a try that was cut
     cd "$STAGE/new"
     # What came of a file's rest is its continuation, however little it is.
     if [ -s ../before ]; then sh ../before >/dev/null 2>&1; fi
@@ -155,7 +156,7 @@ if [ "$KIND" = file ]; then
 elif [ -z "$MERGE" ]; then
   last ..
   cd ../.. && mv "$STAGE/new" "./$NAME" || fail "cannot put it in place"
-elif [ $FOUND = new ]; then
+elif [ "$(ls -A ../..)" = "$STAGE" ]; then
   find . ! -name . -prune -exec sh -c 'exec mv -f "$@" ../../' mv {} + || fail "cannot put it in place"
   cd ../..
   last "./$STAGE"
@@ -169,7 +170,8 @@ else
   for name in $(find . -type d); do
     [ -d "$name" ] || continue
     if [ ! -e "../../$name" ] && [ ! -L "../../$name" ]; then
-      mv "$name" "../../$name" || fail "cannot put it in place"
+      # Into its parent: another upload may have made one of that name meanwhile, and must not get it inside.
+      mv "$name" "../../\${name%/*}/" || [ -d "../../$name" ] || fail "cannot put it in place"
     fi
   done
   for name in $(find . ! -type d | sed 's|/[^/]*$||' | sort -u); do

@@ -1,9 +1,10 @@
 /** What kind of machine a build has, once it is known what is installed here: a saved machine goes on only in one of the same kind. */
 import * as fs from "node:fs";
 import * as os from "node:os";
+import * as path from "node:path";
 import type { BuildContext } from "../../core/context";
 import type { QemuDriver } from "./driver";
-import type { QemuImageOptions } from "./options";
+import type { EfiOptions, QemuImageOptions } from "./options";
 
 /** Where distributions put UEFI, the plain one first. */
 const FIRMWARE = [
@@ -29,7 +30,7 @@ export interface MachineKind {
 }
 
 export async function findKind(
-  context: Pick<BuildContext, "log" | "signal">,
+  context: Pick<BuildContext, "cwd" | "log" | "signal">,
   driver: QemuDriver,
   options: QemuImageOptions,
 ): Promise<MachineKind> {
@@ -44,7 +45,7 @@ export async function findKind(
     machineType: options.machineType ?? "pc",
     cpuModel: options.cpuModel ?? (isNative ? "host" : EMULATED_CPU),
     hostCpu: isNative ? (os.cpus()[0]?.model ?? "") : "",
-    ...(options.efi ? { firmware: options.efi === true ? findFirmware() : options.efi } : {}),
+    ...(options.efi ? { firmware: findFirmware(options.efi, context.cwd) } : {}),
   };
 }
 
@@ -62,7 +63,8 @@ async function chooseAccelerator(
   return "tcg";
 }
 
-function findFirmware(): { code: string; variables: string } {
+function findFirmware(efi: true | EfiOptions, cwd: string): EfiOptions {
+  if (efi !== true) return { code: path.resolve(cwd, efi.code), variables: path.resolve(cwd, efi.variables) };
   for (const [code, variables] of FIRMWARE)
     if (fs.existsSync(code) && fs.existsSync(variables)) return { code, variables };
   throw new Error(

@@ -50,7 +50,8 @@ function formatFirmware({ firmware, bootsFrom }: MachineSpec): string[][] {
   return [drive(0, firmware.code, ",readonly=on"), drive(1, firmware.variables, "")];
 }
 
-function formatDisks({ disk, additionalDisks, diskInterface }: MachineSpec): string[][] {
+function formatDisks(spec: MachineSpec): string[][] {
+  const { disk, additionalDisks, diskInterface } = spec;
   const disks = [disk, ...additionalDisks];
   const controllers: Record<string, string[][]> = {
     "virtio-scsi": [["-device", "virtio-scsi-pci,id=scsi0"]],
@@ -61,13 +62,21 @@ function formatDisks({ disk, additionalDisks, diskInterface }: MachineSpec): str
     ...(controllers[diskInterface] ?? []),
     ...disks.flatMap((one, index) => {
       const node = index === 0 ? DISK_NODE : `${DISK_NODE}-${index}`;
-      const bus = diskInterface === "sata" ? `,bus=ahci0.${index}` : "";
       return [
         ["-blockdev", JSON.stringify(describeNode(node, one))],
-        ["-device", `${devices[diskInterface]},drive=${node},id=${node}-device${bus}`],
+        ["-device", `${devices[diskInterface]},drive=${node},id=${node}-device${formatPlace(spec, index)}`],
       ];
     }),
   ];
+}
+
+/** Left to itself QEMU puts all disks on the last IDE bus, where there is place for two, or for one. */
+function formatPlace({ diskInterface, machineType, cds }: MachineSpec, index: number): string {
+  if (diskInterface === "sata") return `,bus=ahci0.${index}`;
+  if (diskInterface !== "ide") return "";
+  const perBus = machineType.includes("q35") ? 1 : 2;
+  const place = cds.length + index;
+  return `,bus=ide.${Math.floor(place / perBus)},unit=${place % perBus}`;
 }
 
 /** No flush: what a crash of this machine leaves half-written is never used. */

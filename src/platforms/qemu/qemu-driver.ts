@@ -110,7 +110,8 @@ export class LocalQemuDriver implements QemuDriver {
     const output = fs.openSync(log, "a", 0o600);
     // A group of its own: Ctrl-C in the terminal is for the program, which ends the machine in its own way.
     const child = spawn(spec.binary, formatMachineArguments(spec), {
-      cwd: spec.folder,
+      // Paths in the user's own arguments are from the program's folder, as all are.
+      cwd: process.cwd(),
       stdio: ["ignore", output, output],
       detached: true,
     });

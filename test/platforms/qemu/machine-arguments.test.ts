@@ -65,3 +65,14 @@ test("further disks are on the first one's controller, in order", () => {
     assert.match(devices, /drive=kiln-disk,[^]*drive=kiln-disk-1,/, diskInterface);
   }
 });
+
+test("on IDE each disk has a place of its own, behind the CDs", () => {
+  const additionalDisks = ["/second", "/third"].map((path) => ({ path, format: "qcow2" }));
+  const placesOf = (machineType: string): string[] =>
+    valuesOf("-device", { diskInterface: "ide", additionalDisks, machineType }).flatMap(
+      (text) => /^ide-hd,.*,(bus=.*)$/.exec(text)?.[1] ?? [],
+    );
+  assert.deepEqual(placesOf("pc"), ["bus=ide.0,unit=1", "bus=ide.1,unit=0", "bus=ide.1,unit=1"]);
+  // A q35 has six buses, each for one.
+  assert.deepEqual(placesOf("pc-q35-7.2"), ["bus=ide.1,unit=0", "bus=ide.2,unit=0", "bus=ide.3,unit=0"]);
+});
