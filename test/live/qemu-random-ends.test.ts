@@ -38,8 +38,8 @@ test(
     // Other builds of this machine keep their sockets elsewhere.
     const temporary = fs.mkdtempSync(path.join(os.tmpdir(), "ends-"));
     process.env["TMPDIR"] = temporary;
-    t.after(() => fs.rmSync(temporary, { recursive: true, force: true }));
     const stack = await createQemuStack(t, `qemu-ends-${process.pid}`, declare("true"));
+    t.after(() => fs.rmSync(temporary, { recursive: true, force: true }));
     await stack.up();
     stack.declare({ images: declare("echo whole") });
     const startedAt = Date.now();
