@@ -16,6 +16,7 @@ import { RemoteProcess } from "./ssh-process";
 
 /** An unanswered minute is a dead machine; a busy one, or one that is being saved, is silent for seconds. */
 const LONGEST_SILENCE_MS = 60_000;
+/** A command that starts sooner is on a link that is faster than what it carries is used up. */
 const NEAR_MS = 25;
 /** Programs that want a terminal want a size; echo and changed line ends are for people only. */
 const TERMINAL: PseudoTtyOptions & { modes: Record<string, number> } = {

@@ -1,8 +1,9 @@
 /**
  * Runs on the machine that files are sent to, in any POSIX shell. It reads from its input: a line of variables, to which
  * it answers whether something is there; another line of them; with ASK so many bytes of a list of what is to come, to
- * which it answers what of it is lacking; a line with the form of what follows ("tar" or "gzip"); an archive. Everything is unpacked into STAGE, verified there, and only then put in place. On a
- * failure STAGE stays: the next try goes on from there, or it is removed by whoever gives up.
+ * which it answers what of it is lacking; a line with the form of what follows ("tar" or "gzip"); an archive. Everything is
+ * unpacked into STAGE, verified there, and only then put in place. On a failure STAGE stays: the next try goes on from there,
+ * or it is removed by whoever gives up.
  *
  * NONCE marks its answers, since a shell's own profile may print too. DEST ends as DIR, in which STAGE is, and NAME.
  */

@@ -44,7 +44,8 @@ export async function findUnchanged(
   candidates: readonly HeldClaim[],
   signal: AbortSignal,
 ): Promise<HeldClaim | undefined> {
-  for (const held of candidates) {
+  // One may be named twice, to be looked at first; it is read once.
+  for (const held of new Set(candidates)) {
     const [image = ""] = held.files;
     const digests = await digestFile(image, ["sha256"], signal, () => undefined);
     if (`sha256:${digests.get("sha256")}` === held.artifactId) return held;
