@@ -16,8 +16,8 @@ import { RemoteProcess } from "./ssh-process";
 
 /** An unanswered minute is a dead machine; a busy one, or one that is being saved, is silent for seconds. */
 const LONGEST_SILENCE_MS = 60_000;
-/** A command that starts sooner is on a link that is faster than what it carries is used up. */
-const NEAR_MS = 25;
+/** A round trip that is no matter of how busy this process is. */
+const FAR_MS = 50;
 /** Programs that want a terminal want a size; echo and changed line ends are for people only. */
 const TERMINAL: PseudoTtyOptions & { modes: Record<string, number> } = {
   term: "xterm",
@@ -62,8 +62,9 @@ export class SshConnection {
   private lastError: Error | undefined;
   private lost: ConnectionLostError | undefined;
   private refusesAgent = false;
-  /** To start a command takes two round trips. */
-  private quickestStartMs = Infinity;
+  /** The quickest so far. */
+  roundTripMs = Infinity;
+  private isConfirmed = false;
 
   private constructor(
     readonly client: Client,
@@ -129,14 +130,11 @@ export class SshConnection {
 
   /** Starts a command line in the user's shell; waits while too many run. */
   async start(command: string, options: StartOptions): Promise<RemoteProcess> {
-    const [channel, giveBack] = await this.slots.use(options.signal, async () => {
-      const startedAt = performance.now();
-      const opened = await this.openExec(command, options);
-      this.quickestStartMs = Math.min(this.quickestStartMs, performance.now() - startedAt);
-      return opened;
+    const [channel, giveBack] = await this.slots.use(options.signal, () => {
+      void this.measureRoundTrip();
+      return this.openExec(command, options);
     });
-    const isNear = this.quickestStartMs < NEAR_MS;
-    const process = new RemoteProcess(channel, options.signal, this, isNear);
+    const process = new RemoteProcess(channel, options.signal, this);
     process.exitCode.then(giveBack, giveBack);
     return process;
   }
@@ -184,6 +182,24 @@ export class SshConnection {
       }
     }
     return this.ask((done) => this.client.exec(command, { pty }, done));
+  }
+
+  /** What was measured while this process did something else may be too much: before much is sent, it waits once. */
+  async confirmRoundTrip(): Promise<void> {
+    if (this.isConfirmed || this.roundTripMs > FAR_MS) return;
+    this.isConfirmed = true;
+    await this.measureRoundTrip();
+  }
+
+  /** Asks for what every server refuses at once: to end a forwarding that there is not. */
+  private async measureRoundTrip(): Promise<void> {
+    const startedAt = performance.now();
+    await this.ask<undefined>((done) =>
+      this.client.unforwardIn("localhost", 0, () => done(undefined, undefined)),
+    ).catch(
+      () => undefined, // lost: whoever uses the connection is told
+    );
+    this.roundTripMs = Math.min(this.roundTripMs, performance.now() - startedAt);
   }
 
   /** A request whose answer may never come, because the connection ends first. */

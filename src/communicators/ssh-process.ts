@@ -9,7 +9,11 @@ import { throwIfAborted } from "../core/retry";
  * OpenSSH's server moves all that it holds for a command each time it gets more: on a link that is faster than the command,
  * what runs far ahead of it costs more than the link.
  */
-const FIRST_AHEAD_BYTES = 256 * 1024;
+const AHEAD_BYTES = 256 * 1024;
+/** Who sends so much at a time sends more, and must know the link. */
+const MUCH_BYTES = 64 * 1024;
+/** What a fast link itself holds; on one of long round trips it is more than any server takes. */
+const LINK_BYTES_PER_MS = 100 * 1024;
 /** Who says nothing for so long tells only after more: some servers wait until half of what they take is used up. */
 const SILENCE_MS = 50;
 
@@ -24,17 +28,21 @@ export class RemoteProcess {
   readonly stderr: Readable;
   /** Its exit code (128 and the signal's number if one ended it), once both outputs were read; rejects if the connection is lost or the signal aborted. */
   readonly exitCode: Promise<number>;
+  private readonly ended: Promise<void>;
   private isOver = false;
+  private knowsLink = false;
   private readonly fullWindow: number;
-  private mostAheadBytes = FIRST_AHEAD_BYTES;
+  private silences = 0;
   private code: number | undefined;
 
   constructor(
     private readonly channel: ClientChannel,
     private readonly signal: AbortSignal,
-    private readonly connection: { onLost: (listener: (error: ConnectionLostError) => void) => () => void },
-    /** The link is so fast that the command is what it waits for. */
-    private readonly isNear: boolean,
+    private readonly connection: {
+      readonly roundTripMs: number;
+      confirmRoundTrip: () => Promise<void>;
+      onLost: (listener: (error: ConnectionLostError) => void) => () => void;
+    },
   ) {
     this.fullWindow = this.window;
     this.stdout = channel;
@@ -44,21 +52,23 @@ export class RemoteProcess {
     });
     channel.on("error", () => undefined); // every failure ends in "close"
     this.exitCode = this.waitForEnd();
-    this.exitCode.catch(() => undefined); // who waits is told; who only writes sees that nobody reads
+    // Who waits is told; who only writes sees that nobody reads.
+    this.ended = this.exitCode.then(
+      () => undefined,
+      () => undefined,
+    );
   }
 
   /** Sends input when the machine is ready for it; false if the command reads no more. */
   async write(chunk: Uint8Array): Promise<boolean> {
-    if (this.isNear) await this.waitUntilNear();
+    if (chunk.length >= MUCH_BYTES && !this.knowsLink) {
+      this.knowsLink = true;
+      await Promise.race([this.connection.confirmRoundTrip(), this.ended]);
+    }
+    await this.waitUntilNear();
     if (this.isOver || !this.channel.writable) return false;
     if (this.channel.write(chunk)) return true;
-    await new Promise<void>((resolve) => {
-      this.channel.once("drain", resolve);
-      this.exitCode.then(
-        () => resolve(),
-        () => resolve(),
-      );
-    });
+    await Promise.race([new Promise((resolve) => this.channel.once("drain", resolve)), this.ended]);
     return !this.isOver;
   }
 
@@ -66,13 +76,21 @@ export class RemoteProcess {
     return (this.channel as unknown as Flow).outgoing.window;
   }
 
+  private get aheadBytes(): number {
+    return this.fullWindow - this.window;
+  }
+
+  private get mostAheadBytes(): number {
+    return (AHEAD_BYTES + this.connection.roundTripMs * LINK_BYTES_PER_MS) * 2 ** this.silences;
+  }
+
   private async waitUntilNear(): Promise<void> {
     let before = this.window;
-    for (let silentSince = performance.now(); this.fullWindow - this.window > this.mostAheadBytes;) {
+    for (let silentSince = performance.now(); this.aheadBytes > this.mostAheadBytes;) {
       await setTimeout(1);
       if (this.isOver) return;
       if (this.window !== before) silentSince = performance.now();
-      else if (performance.now() - silentSince > SILENCE_MS) this.mostAheadBytes *= 2;
+      else if (performance.now() - silentSince > SILENCE_MS) this.silences++;
       before = this.window;
     }
   }

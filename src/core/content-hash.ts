@@ -35,6 +35,12 @@ export const sha256Bytes: (bytes: Uint8Array) => Buffer =
     ? (bytes) => crypto.hash("sha256", bytes, "buffer")
     : (bytes) => crypto.createHash("sha256").update(bytes).digest();
 
+/** The same as hexadecimal text. */
+export const sha256Hex: (bytes: Uint8Array) => string =
+  typeof crypto.hash === "function"
+    ? (bytes) => crypto.hash("sha256", bytes, "hex")
+    : (bytes) => crypto.createHash("sha256").update(bytes).digest("hex");
+
 export async function sha256File(file: string, signal: AbortSignal): Promise<string> {
   return (await hashFile(file, ["sha256"], signal)).get("sha256") ?? "";
 }

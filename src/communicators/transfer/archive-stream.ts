@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { open } from "node:fs/promises";
-import { sha256Bytes } from "../../core/content-hash";
+import { sha256Hex } from "../../core/content-hash";
 import { stagedMode, type PlannedEntry } from "./plan";
 import {
   formatTarHeader,
@@ -98,13 +98,13 @@ class Chunk {
     const file = fs.openSync(entry.file as string, READ_FLAGS);
     try {
       const read = readUpTo(file, this.buffer, this.sizeBytes, sizeBytes);
-      if (read !== sizeBytes) throw new ChangedFileError(entry);
+      if (read !== sizeBytes) throw new ChangedFileError(entry.file ?? entry.name);
     } finally {
       fs.closeSync(file);
     }
     if (entry.hash === "") {
       const content = this.buffer.subarray(this.sizeBytes, this.sizeBytes + sizeBytes);
-      entry.hash = sha256Bytes(content).toString("hex");
+      entry.hash = sha256Hex(content);
     }
     this.finish(sizeBytes);
   }
@@ -158,7 +158,7 @@ async function* streamFile(
       // A buffer of its own for each piece: who gets it may still hold it while the next is read.
       const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, entry.sizeBytes - at));
       const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
-      if (bytesRead === 0) throw new ChangedFileError(entry);
+      if (bytesRead === 0) throw new ChangedFileError(entry.file ?? entry.name);
       at += bytesRead;
       const piece = buffer.subarray(0, bytesRead);
       hash?.update(piece);
@@ -173,8 +173,8 @@ async function* streamFile(
 
 /** The file is not any more what was listed. */
 export class ChangedFileError extends Error {
-  constructor(entry: PlannedEntry) {
-    super(`${entry.file ?? entry.name} changed while it was read. Run again when nothing writes to it`);
+  constructor(file: string) {
+    super(`${file} changed while it was read. Run again when nothing writes to it`);
     this.name = "ChangedFileError";
   }
 }

@@ -1,7 +1,7 @@
 import * as fs from "node:fs";
 import * as path from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { sha256Bytes } from "../../core/content-hash";
+import { sha256Hex } from "../../core/content-hash";
 import type { LocalSource } from "../../core/model";
 import { listSource, type SourceEntry } from "../../core/source-tree";
 import { entryKind, walkSource } from "../../core/source-walk";
@@ -48,7 +48,7 @@ const HASH_SLICE_MS = 20;
 export async function planUpload(local: LocalSource, cwd: string, signal: AbortSignal): Promise<Plan> {
   if ("content" in local) {
     const { content, mode } = local;
-    const hash = sha256Bytes(content).toString("hex");
+    const hash = sha256Hex(content);
     const entry = {
       path: "",
       kind: "file",
@@ -60,14 +60,13 @@ export async function planUpload(local: LocalSource, cwd: string, signal: AbortS
     return makePlan("a text", false, [{ ...nameEntry(entry, ""), content }]);
   }
   const root = fs.realpathSync(path.resolve(cwd, local.path));
-  const listed = (await surveySource(root, local.ignore ?? [])) ?? (await listSource(local, { cwd, signal }));
-  const isFolder = listed[0]?.kind === "directory";
+  const entries =
+    (await surveySource(root, local.ignore ?? [])) ??
+    (await listSource(local, { cwd, signal })).map((entry) => nameEntry(entry, root));
+  const isFolder = entries[0]?.kind === "directory";
+  if (isFolder) entries.shift();
   let odd = 0;
-  const entries = (isFolder ? listed.slice(1) : listed).map((entry) => {
-    const named = nameEntry(entry, root);
-    if (named.isOdd) named.staged = `odd/${odd++}`;
-    return named;
-  });
+  for (const entry of entries) if (entry.isOdd) entry.staged = `odd/${odd++}`;
   return makePlan(local.path, isFolder, entries);
 }
 
@@ -91,10 +90,10 @@ function nameEntry(entry: ListedEntry, root: string): PlannedEntry {
 }
 
 /** All entries of a small source without hashes; undefined if it is not small, or has problems that `listSource` can name. */
-async function surveySource(root: string, ignore: readonly string[]): Promise<ListedEntry[] | undefined> {
+async function surveySource(root: string, ignore: readonly string[]): Promise<PlannedEntry[] | undefined> {
   const { batches, problems } = walkSource(root, ignore);
   if (problems.length > 0) return undefined;
-  const entries: ListedEntry[] = [];
+  const entries: PlannedEntry[] = [];
   let sizeBytes = 0;
   for (const { paths, kinds } of batches) {
     await setImmediate(); // the connection wants to be served meanwhile
@@ -109,16 +108,12 @@ async function surveySource(root: string, ignore: readonly string[]): Promise<Li
             : "file";
       if (!stats || (kind === "file" && (sizeBytes += stats.size) > SMALL_SOURCE_BYTES)) return undefined;
       const target = kind === "symlink" ? fs.readlinkSync(file) : undefined;
+      const mode = stats.mode & 0o7777;
+      const fileBytes = kind === "file" ? stats.size : 0;
       const { mtimeMs } = stats;
-      entries.push({
-        path: inner,
-        kind,
-        mode: stats.mode & 0o7777,
-        mtimeMs,
-        sizeBytes: kind === "file" ? stats.size : 0,
-        hash: "",
-        target,
-      });
+      entries.push(
+        nameEntry({ path: inner, kind, mode, mtimeMs, sizeBytes: fileBytes, hash: "", target }, root),
+      );
     }
   }
   return entries;
@@ -129,7 +124,7 @@ export async function* hashFiles(files: readonly PlannedEntry[]): AsyncGenerator
   let done: PlannedEntry[] = [];
   let sliceEnd = performance.now() + HASH_SLICE_MS;
   for (const entry of files) {
-    if (entry.hash === "") entry.hash = sha256Bytes(fs.readFileSync(entry.file as string)).toString("hex");
+    if (entry.hash === "") entry.hash = sha256Hex(fs.readFileSync(entry.file as string));
     done.push(entry);
     if (performance.now() < sliceEnd) continue;
     await setImmediate();

@@ -47,16 +47,28 @@ compare() {
     rm -f "$STAGE_PATH/report" ;;
   esac
 }
+# Whether openssl says of the files of a list what the list says. It is the quickest where there are many.
+matches() { cut -c67- "$1" | tr '\\n' '\\0' | xargs -0 openssl dgst -sha256 -r 2>/dev/null | sed 's/ \\*/  /' | cmp -s - "$1"; }
 # Whether all is as listed; each line counts, also one that no program understands.
 agrees() {
   all=$(count "$1")
+  half=$(((all + 1) / 2))
+  # Most machines have two processors.
+  if [ "$all" -gt 100 ] && have openssl; then
+    rm -f ../matched
+    head -n $half "$1" >../first
+    tail -n +$((half + 1)) "$1" >../second
+    matches ../second && : >../matched &
+    matches ../first
+    first=$?
+    wait
+    if [ $first = 0 ] && [ -f ../matched ]; then return 0; fi
+  fi
   case $HASH in
   openssl | sha256)
     compare "$1" ../differing ../same
     good=$(count ../same) ;;
   *)
-    # Most machines have two processors.
-    half=$(((all + 1) / 2))
     tail -n +$((half + 1)) "$1" | check | grep -c ': OK$' >../good &
     good=$(head -n $half "$1" | check | grep -c ': OK$')
     wait

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { formatVariables, READ_VARIABLES } from "../ssh-command";
 import { LastWords, MissingProgramError, type Machine, type MachineProcess } from "./machine";
 import { RECEIVE_SCRIPT } from "./receive-script";
+import type { UploadTarget } from "./target";
 
 /** What the machine's script answered to the list of what is to come. */
 export interface Answer {
@@ -57,9 +58,16 @@ export class Reception {
     );
   }
 
-  static async start(machine: Machine, signal: AbortSignal): Promise<Reception> {
+  /** Starts the script, and tells it where to; `resume` lets it go on with what an earlier try left. */
+  static async start(
+    machine: Machine,
+    target: UploadTarget,
+    { resume, signal }: { resume: boolean; signal: AbortSignal },
+  ): Promise<Reception> {
     const process = await machine.start(`${READ_VARIABLES}${RECEIVE_SCRIPT}`, signal);
-    return new Reception(process, randomBytes(6).toString("hex"));
+    const reception = new Reception(process, randomBytes(6).toString("hex"));
+    await reception.introduce({ ...target, RESUME: resume ? "1" : "" });
+    return reception;
   }
 
   /** Says what the script wants to know next. */

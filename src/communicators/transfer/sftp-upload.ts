@@ -5,7 +5,7 @@ import { throwIfAborted } from "../../core/retry";
 import type { Machine, MissingProgramError } from "./machine";
 import { hashAll, stagedMode, type Plan, type PlannedEntry } from "./plan";
 import { SftpSession } from "./sftp-session";
-import type { UploadTarget } from "./upload";
+import type { UploadTarget } from "./target";
 
 const MOST_TRIES = 3;
 

@@ -17,9 +17,11 @@ export interface TarHeader {
 }
 
 const TYPES = { file: "0", symlink: "2", directory: "5" };
-/** The owner is whoever unpacks. */
-const OWNER = "0000000\x000000000\0";
-const MAGIC = "ustar  \0";
+/** What all headers share: the owner is whoever unpacks, and the checksum counts its own field as spaces. */
+const EMPTY_HEADER = Buffer.alloc(BLOCK_BYTES);
+EMPTY_HEADER.write("0000000\x000000000", 108);
+EMPTY_HEADER.write("        ", 148);
+EMPTY_HEADER.write("ustar  ", 257);
 
 /** How much `writeTarHeader` needs at most. */
 export function tarHeaderBytes({ name, target = "" }: TarHeader): number {
@@ -84,21 +86,22 @@ function writeBlock(
   type: string,
   target: string,
 ): number {
-  chunk.fill(0, at, at + BLOCK_BYTES);
+  chunk.set(EMPTY_HEADER, at);
   const nameEnd = at + chunk.write(name, at, NAME_BYTES); // what is longer stands before this block
-  chunk.write(`${formatOctal(mode, 7)}${OWNER}`, at + 100, "latin1");
-  if (sizeBytes < OCTAL_SIZE_LIMIT) chunk.write(formatOctal(sizeBytes, 11), at + 124, "latin1");
+  writeOctal(chunk, at + 100, mode, 7);
+  if (sizeBytes < OCTAL_SIZE_LIMIT) writeOctal(chunk, at + 124, sizeBytes, 11);
   else {
     chunk[at + 124] = 0x80;
     chunk.writeBigUInt64BE(BigInt(sizeBytes), at + 128);
   }
-  chunk.write(`${formatOctal(mtimeSeconds, 11)}        ${type}`, at + 136, "latin1");
-  const targetEnd = at + 157 + chunk.write(target, at + 157, NAME_BYTES);
-  chunk.write(MAGIC, at + 257, "latin1");
+  writeOctal(chunk, at + 136, mtimeSeconds, 11);
+  chunk[at + 156] = type.charCodeAt(0);
+  const targetEnd = target === "" ? at + 157 : at + 157 + chunk.write(target, at + 157, NAME_BYTES);
   // Everything else is 0, and adds nothing.
   const sum =
     sumBytes(chunk, at, nameEnd) + sumBytes(chunk, at + 100, targetEnd) + sumBytes(chunk, at + 257, at + 265);
-  chunk.write(`${sum.toString(8).padStart(6, "0")}\0 `, at + 148, "latin1");
+  writeOctal(chunk, at + 148, sum, 6);
+  chunk[at + 154] = 0;
   return at + BLOCK_BYTES;
 }
 
@@ -108,6 +111,10 @@ function sumBytes(chunk: Buffer, from: number, to: number): number {
   return sum;
 }
 
-function formatOctal(value: number, digits: number): string {
-  return `${value.toString(8).padStart(digits, "0")}\0`;
+/** As text, over zeros. */
+function writeOctal(chunk: Buffer, at: number, value: number, digits: number): void {
+  for (let place = at + digits - 1; place >= at; place--) {
+    chunk[place] = 0x30 + (value % 8);
+    value = Math.floor(value / 8);
+  }
 }

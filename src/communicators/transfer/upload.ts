@@ -1,4 +1,5 @@
-import { randomBytes } from "node:crypto";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import { ConnectionLostError, describeError, TimeoutError } from "../../core/errors";
 import type { LocalSource } from "../../core/model";
 import { listSource } from "../../core/source-tree";
@@ -21,6 +22,7 @@ import {
 import { Reception, ReceptionError, type Answer } from "./reception";
 import { CLEAN_SCRIPT } from "./receive-script";
 import { uploadBySftp } from "./sftp-upload";
+import { describeTarget, type UploadTarget } from "./target";
 
 /** What is smaller is sent again sooner than the machine is asked whether it has it. */
 const WORTH_ASKING_BYTES = 256 * 1024;
@@ -41,18 +43,10 @@ export interface UploadRequest {
 
 /** Sends a file or a folder: verified on the other side, put in place as a whole, resumed if the connection breaks. */
 export async function upload(machine: Machine, request: UploadRequest): Promise<void> {
-  const { local, remote, cwd, signal } = request;
-  // A shell starts there while the source is read here.
-  const first = Reception.start(machine, signal);
-  first.catch(() => undefined); // it is awaited below, unless there is nothing to send
+  const { local, remote, signal } = request;
   try {
-    const plan = await planUpload(local, cwd, signal);
-    await sendUntilDone(machine, plan, describeTarget(plan, remote), request, first);
+    await planAndSend(machine, request);
   } catch (error) {
-    await first.then(
-      (reception) => reception.giveUp(),
-      () => undefined,
-    );
     if (error instanceof ConnectionLostError || signal.aborted) throw error;
     const title = "content" in local ? "a text" : local.path;
     const attempt = `Sending ${title} to ${remote} on ${machine.name}`;
@@ -60,25 +54,26 @@ export async function upload(machine: Machine, request: UploadRequest): Promise<
   }
 }
 
-/** Where to, as the script on the machine wants it. */
-export interface UploadTarget {
-  KIND: "folder" | "file";
-  DEST: string;
-  DIR: string;
-  NAME: string;
-  STAGE: string;
-}
-
-function describeTarget(plan: Plan, remote: string): UploadTarget {
-  const path = (remote.startsWith("/") ? remote : `./${remote}`).replace(/(?<=[^/])\/+$/, "");
-  const slash = path.lastIndexOf("/");
-  return {
-    KIND: plan.isFolder ? "folder" : "file",
-    DEST: path,
-    DIR: path.slice(0, slash) || "/",
-    NAME: path.slice(slash + 1),
-    STAGE: `.kiln-${randomBytes(8).toString("hex")}`,
-  };
+async function planAndSend(machine: Machine, request: UploadRequest): Promise<void> {
+  const { local, remote, cwd, signal } = request;
+  const isFolder = !("content" in local) && fs.statSync(path.resolve(cwd, local.path)).isDirectory();
+  const target = describeTarget(isFolder, remote);
+  // The machine gets ready while the source is read here.
+  const first = Reception.start(machine, target, { resume: false, signal });
+  first.catch(() => undefined); // it is awaited below, unless there is nothing to send
+  let plan: Plan;
+  try {
+    plan = await planUpload(local, cwd, signal);
+    if (plan.isFolder !== isFolder) throw new ChangedFileError(plan.title);
+  } catch (error) {
+    await first.then(
+      (reception) => reception.giveUp(),
+      () => undefined,
+    );
+    if (!signal.aborted) await cleanUp(machine, target);
+    throw error;
+  }
+  await sendUntilDone(machine, plan, target, request, first);
 }
 
 async function sendUntilDone(
@@ -92,8 +87,9 @@ async function sendUntilDone(
   let wasDamaged = false;
   for (let tries = 1; ; tries++) {
     try {
-      const reception = await (tries === 1 ? first : Reception.start(machine, signal));
-      await sendOnce(machine, reception, plan, target, tries > 1);
+      const resume = tries > 1;
+      const reception = await (resume ? Reception.start(machine, target, { resume, signal }) : first);
+      await sendOnce(machine, reception, plan, resume);
       return;
     } catch (error) {
       if (signal.aborted) {
@@ -120,16 +116,8 @@ async function sendUntilDone(
   }
 }
 
-async function sendOnce(
-  machine: Machine,
-  reception: Reception,
-  plan: Plan,
-  target: UploadTarget,
-  resume: boolean,
-): Promise<void> {
+async function sendOnce(machine: Machine, reception: Reception, plan: Plan, resume: boolean): Promise<void> {
   try {
-    if (!(await reception.introduce({ ...target, RESUME: resume ? "1" : "" })))
-      return await reception.finish();
     const isThere = await reception.readGreeting();
     if (isThere === undefined) return await reception.finish();
     const isWorthAsking =
@@ -186,7 +174,7 @@ async function requireUnchanged(plan: Plan, { local, cwd, signal }: UploadReques
   if ("content" in local) return;
   const now = new Map((await listSource(local, { cwd, signal })).map(({ path, hash }) => [path, hash]));
   const changed = plan.files.find(({ name, hash }) => now.get(plan.isFolder ? name.slice(2) : "") !== hash);
-  if (changed) throw new ChangedFileError(changed);
+  if (changed) throw new ChangedFileError(changed.file ?? changed.name);
 }
 
 /** Removes what was not put in place; on a machine that cannot be reached nothing can be, and its build fails anyway. */
