@@ -254,4 +254,43 @@ describe("a server that misbehaves", () => {
       }
     }
   });
+
+  test("breaks one of many files, in whichever half of the list: never accepted, and whole at the next try", async (t) => {
+    const folder = makeFolder(t);
+    const source = path.join(folder, "many");
+    fs.mkdirSync(source);
+    for (let index = 100; index < 300; index++)
+      fs.writeFileSync(path.join(source, `${index}`), `file ${index}`);
+    for (const [name, lacksOpenssl] of [
+      ["103", false],
+      ["297", false],
+      ["297", true],
+    ] as const) {
+      const bin = fs.mkdtempSync(path.join(folder, "bin-"));
+      if (lacksOpenssl) linkAllBut("openssl", bin);
+      fs.rmSync(path.join(bin, "tar"), { force: true });
+      fs.writeFileSync(
+        path.join(bin, "tar"),
+        `#!/bin/sh\n/bin/tar "$@" || exit\n[ -e ${bin}/once ] || for file in .kiln-*/new/${name}; do printf X >$file; done\n: >${bin}/once\n`,
+        { mode: 0o755 },
+      );
+      const search = lacksOpenssl ? bin : `${bin}:${process.env["PATH"]}`;
+      const sshd = await startFakeSshd(t, { environment: { PATH: search } });
+      const machine = await connectTo(t, sshd, login);
+      const target = path.join(folder, path.basename(bin).replace("bin", "to"));
+      await machine.upload({ path: `${source}/` }, `${target}/`, never);
+      assert.ok(fs.existsSync(path.join(bin, "once")));
+      assert.deepEqual(describeTree(target), describeTree(source));
+    }
+  });
 });
+
+/** Links to everything that a shell finds in the usual folders, but for one program. */
+function linkAllBut(missing: string, bin: string): void {
+  for (const folder of ["/bin", "/usr/bin"]) {
+    for (const name of fs.readdirSync(folder)) {
+      const link = path.join(bin, name);
+      if (name !== missing && !fs.existsSync(link)) fs.symlinkSync(path.join(folder, name), link);
+    }
+  }
+}

@@ -214,5 +214,6 @@ describe("uploading to a real sshd", { skip: !hasSshd() }, () => {
     const { machine, here, there } = await begin(t);
     fs.writeFileSync(Buffer.concat([Buffer.from(`${here}/`), Buffer.from([0xff, 0x61])]), "x");
     await assert.rejects(machine.upload({ path: `${here}/` }, `${there}/`, never), /name that is not UTF-8/);
+    requireClean(path.dirname(there));
   });
 });
