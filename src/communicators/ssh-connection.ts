@@ -16,7 +16,7 @@ import { RemoteProcess } from "./ssh-process";
 
 /** An unanswered minute is a dead machine; a busy one, or one that is being saved, is silent for seconds. */
 const LONGEST_SILENCE_MS = 60_000;
-/** A round trip that is no matter of how busy this process is. */
+/** A round trip that was measured as longer is long, however busy this process was. */
 const FAR_MS = 50;
 /** Programs that want a terminal want a size; echo and changed line ends are for people only. */
 const TERMINAL: PseudoTtyOptions & { modes: Record<string, number> } = {

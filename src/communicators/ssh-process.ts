@@ -12,7 +12,7 @@ import { throwIfAborted } from "../core/retry";
 const AHEAD_BYTES = 256 * 1024;
 /** Who sends so much at a time sends more, and must know the link. */
 const MUCH_BYTES = 64 * 1024;
-/** What a fast link itself holds; on one of long round trips it is more than any server takes. */
+/** What is on its way on a link of 100 MB/s; where round trips are long, that is more than any server takes. */
 const LINK_BYTES_PER_MS = 100 * 1024;
 /** Who says nothing for so long tells only after more: some servers wait until half of what they take is used up. */
 const SILENCE_MS = 50;

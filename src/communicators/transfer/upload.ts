@@ -70,7 +70,7 @@ async function planAndSend(machine: Machine, request: UploadRequest): Promise<vo
       (reception) => reception.giveUp(),
       () => undefined,
     );
-    if (!signal.aborted) await cleanUp(machine, target);
+    if (isMachineKept(signal)) await cleanUp(machine, target);
     throw error;
   }
   await sendUntilDone(machine, plan, target, request, first);
@@ -93,8 +93,7 @@ async function sendUntilDone(
       return;
     } catch (error) {
       if (signal.aborted) {
-        // A step that is tried again must find a clean machine; one that is cancelled has no machine any more.
-        if (signal.reason instanceof TimeoutError) await cleanUp(machine, target);
+        if (isMachineKept(signal)) await cleanUp(machine, target);
         throw error;
       }
       if (error instanceof MissingProgramError) return uploadBySftp(machine, plan, target, error, signal);
@@ -175,6 +174,11 @@ async function requireUnchanged(plan: Plan, { local, cwd, signal }: UploadReques
   const now = new Map((await listSource(local, { cwd, signal })).map(({ path, hash }) => [path, hash]));
   const changed = plan.files.find(({ name, hash }) => now.get(plan.isFolder ? name.slice(2) : "") !== hash);
   if (changed) throw new ChangedFileError(changed.file ?? changed.name);
+}
+
+/** A step that is tried again must find a clean machine; one that is cancelled has no machine any more. */
+function isMachineKept({ aborted, reason }: AbortSignal): boolean {
+  return !aborted || reason instanceof TimeoutError;
 }
 
 /** Removes what was not put in place; on a machine that cannot be reached nothing can be, and its build fails anyway. */
