@@ -194,12 +194,12 @@ export class SshConnection {
   /** Asks for what every server refuses at once: to end a forwarding that there is not. */
   private async measureRoundTrip(): Promise<void> {
     const startedAt = performance.now();
-    await this.ask<undefined>((done) =>
-      this.client.unforwardIn("localhost", 0, () => done(undefined, undefined)),
-    ).catch(
-      () => undefined, // lost: whoever uses the connection is told
-    );
-    this.roundTripMs = Math.min(this.roundTripMs, performance.now() - startedAt);
+    try {
+      await this.ask((done) => this.client.unforwardIn("localhost", 0, () => done(undefined, undefined)));
+      this.roundTripMs = Math.min(this.roundTripMs, performance.now() - startedAt);
+    } catch {
+      // Lost: whoever uses the connection is told.
+    }
   }
 
   /** A request whose answer may never come, because the connection ends first. */

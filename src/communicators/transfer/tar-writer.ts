@@ -96,7 +96,7 @@ function writeBlock(
   }
   writeOctal(chunk, at + 136, mtimeSeconds, 11);
   chunk[at + 156] = type.charCodeAt(0);
-  const targetEnd = target === "" ? at + 157 : at + 157 + chunk.write(target, at + 157, NAME_BYTES);
+  const targetEnd = at + 157 + chunk.write(target, at + 157, NAME_BYTES);
   // Everything else is 0, and adds nothing.
   const sum =
     sumBytes(chunk, at, nameEnd) + sumBytes(chunk, at + 100, targetEnd) + sumBytes(chunk, at + 257, at + 265);
