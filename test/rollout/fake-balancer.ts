@@ -23,6 +23,7 @@ export class FakeBalancer implements Balancer {
   readonly open = new Map<string, number>();
   readonly commands: string[] = [];
   cut_ = 0;
+  private readonly told = new Set<string>();
 
   constructor(private readonly readVersion: (name: string) => string | undefined) {}
 
@@ -42,7 +43,7 @@ export class FakeBalancer implements Balancer {
           colour: colour.name,
           name: server.name,
           isHealthy: server.accepting && works,
-          answer: works ? "UP L7OK 200" : "DOWN L7STS 503",
+          answer: this.answerOnce(server.name, works),
           open: this.open.get(`${colour.name}/${server.name}`) ?? 0,
         };
       }),
@@ -54,6 +55,13 @@ export class FakeBalancer implements Balancer {
       servers,
       open: { [BLUE]: open(BLUE), [GREEN]: open(GREEN) },
     });
+  }
+
+  /** At the second look, and ever after, a check is running: the hardest case for who wants to tell the answer. */
+  private answerOnce(name: string, works: boolean): string {
+    if (this.told.has(name)) return "";
+    this.told.add(name);
+    return works ? "UP L7OK 200" : "DOWN L7STS 503";
   }
 
   apply(command: Command): Promise<void> {

@@ -11,6 +11,7 @@ import {
   renderConfiguration,
   type ConfigurationSettings,
 } from "../../src/rollout/switch/haproxy-config";
+import { readTraffic } from "../../src/rollout/switch/haproxy-answers";
 import { parseTable, parseWorkers, splitAnswers } from "../../src/rollout/switch/runtime-api";
 import { parseRuntimeApi } from "../../src/rollout/switch/runtime-transport";
 import { formatServerName, hashVersion, readVersion } from "../../src/rollout/switch/server-name";
@@ -32,6 +33,15 @@ test("answers are told apart, and one that broke off is none", () => {
   assert.deepEqual(splitAnswers("Server deleted.\n"), ["Server deleted."]);
   assert.deepEqual(splitAnswers("1\n# a b\n1 2\n"), []);
   assert.deepEqual(parseTable("1\n# a b\n1 2\n3 4", " "), [{ a: "1", b: "2" }, { a: "3", b: "4" }]); // prettier-ignore
+});
+
+test("a check that is running has no answer: its code is not that of the one before", () => {
+  const row = { be_name: "green", srv_name: "one" };
+  const count = { pxname: "green", svname: "one", status: "DOWN", last_chk: "" };
+  const read = (check_status: string, check_code: string): string =>
+    readTraffic(row, [{ ...count, check_status, check_code }], new Map()).answer;
+  assert.equal(read("L7STS", "503"), "DOWN L7STS 503");
+  assert.equal(read("* L7STS", "0"), "");
 });
 
 test("the workers of a master process are the one that serves and those that leave", () => {

@@ -6,7 +6,7 @@ export interface ServerTraffic {
   name: string;
   /** Its checks have passed, and it takes requests. */
   isHealthy: boolean;
-  /** What it answered last to a check, for people. */
+  /** What it answered to the last check, for people; empty before the first, and while one runs. */
   answer: string;
   /** Requests and connections that it works on, and those that wait for it. */
   open: number;

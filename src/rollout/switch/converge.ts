@@ -100,25 +100,32 @@ class Run {
   private async awaitHealth(colour: string, names: readonly string[]): Promise<void> {
     const { healthTimeoutMs, signal, onStatus } = this.options;
     const end = Date.now() + healthTimeoutMs;
+    const answers = new Map<string, string>();
     for (;;) {
       const { servers } = await this.balancer.watch(signal);
       const states = servers.filter((server) => server.colour === colour && names.includes(server.name));
       const sick = states.filter((server) => !server.isHealthy);
       if (states.length === names.length && sick.length === 0) return;
+      for (const { name, answer } of sick) if (answer) answers.set(name, answer);
       onStatus(`${names.length - sick.length} of ${names.length} servers healthy`);
-      if (Date.now() > end) throw await this.giveUp(colour, names, sick);
+      if (Date.now() > end) throw await this.giveUp(colour, names, sick, answers);
       await sleep(POLL_MS, signal);
     }
   }
 
-  private async giveUp(colour: string, names: readonly string[], sick: ServerTraffic[]): Promise<Error> {
-    const answers = sick
-      .map((server) => `${this.describePlace(server.name)}: ${server.answer || "not checked yet"}`)
+  private async giveUp(
+    colour: string,
+    names: readonly string[],
+    sick: readonly ServerTraffic[],
+    answers: ReadonlyMap<string, string>,
+  ): Promise<Error> {
+    const reasons = sick
+      .map(({ name }) => `${this.describePlace(name)}: ${answers.get(name) ?? "not checked yet"}`)
       .join("; ");
     const limit = formatDuration(this.options.healthTimeoutMs);
     const left = await this.takeBack();
     return new Error(
-      `Waiting for ${names.length} servers in ${colour}: not healthy in ${limit} (${answers}). Nothing was switched, and what served before goes on. Does the application answer the health check?${left}`,
+      `Waiting for ${names.length} servers in ${colour}: not healthy in ${limit} (${reasons}). Nothing was switched, and what served before goes on. Does the application answer the health check?${left}`,
     );
   }
 

@@ -53,7 +53,9 @@ export function readTraffic(
 ): ServerTraffic {
   const { be_name: colour = "", srv_name: name = "" } = row;
   const count = counts.find((one) => one["pxname"] === colour && one["svname"] === name) ?? {};
-  const answer = [count["status"], count["check_status"], count["check_code"], count["last_chk"]];
+  const { status, check_status: check, check_code: code, last_chk: words } = count;
+  // A check that runs now is marked by a star, and has forgotten the code of the one before.
+  const answer = check?.startsWith("*") ? [] : [status, check, code, words];
   return {
     colour,
     name,
