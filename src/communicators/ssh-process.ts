@@ -42,6 +42,7 @@ export class RemoteProcess {
       readonly roundTripMs: number;
       confirmRoundTrip: () => Promise<void>;
       onLost: (listener: (error: ConnectionLostError) => void) => () => void;
+      writeTogether: (write: () => boolean) => boolean;
     },
   ) {
     this.fullWindow = this.window;
@@ -67,7 +68,7 @@ export class RemoteProcess {
     }
     await this.waitUntilNear();
     if (this.isOver || !this.channel.writable) return false;
-    if (this.channel.write(chunk)) return true;
+    if (this.connection.writeTogether(() => this.channel.write(chunk))) return true;
     await Promise.race([new Promise((resolve) => this.channel.once("drain", resolve)), this.ended]);
     return !this.isOver;
   }

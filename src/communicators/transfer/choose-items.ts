@@ -2,14 +2,19 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { quote } from "../ssh-command";
 import type { ArchiveItem } from "./archive-stream";
-import { formatLastCommands, formatManifest, formatMode, type Plan, type PlannedEntry } from "./plan";
+import { formatManifest, formatNames, type HashProgram } from "./manifest";
+import { formatLastCommands, formatMode, type Plan, type PlannedEntry } from "./plan";
 import type { Answer } from "./reception";
 
 /** What arrived of a larger file before a cut is not sent again. */
 const WORTH_RESUMING_BYTES = 4 * 1024 * 1024;
 
 /** Everything that the machine lacks, and the lists by which its script checks and places it. */
-export async function chooseItems(plan: Plan, answer: Answer | undefined): Promise<ArchiveItem[]> {
+export async function chooseItems(
+  plan: Plan,
+  answer: Answer | undefined,
+  program: HashProgram,
+): Promise<ArchiveItem[]> {
   const isNeeded = (entry: PlannedEntry): boolean =>
     entry.isOdd || answer?.needed === undefined || answer.needed.has(entry.name);
   const files = plan.files.filter(isNeeded);
@@ -36,10 +41,16 @@ export async function chooseItems(plan: Plan, answer: Answer | undefined): Promi
     { name: "before", text: joins.length > 0 ? `set -e\n${joins.join("\n")}\n` : "" },
     ...sent,
     ...tails,
-    // Last, since some hashes become known on the way.
-    { name: "verify", text: () => formatManifest(files) },
+    ...listHalf("first", files.slice(0, files.length / 2), program),
+    ...listHalf("second", files.slice(files.length / 2), program),
     { name: "end", text: "" },
   ];
+}
+
+/** What is to be verified by one of two processes. Last, since some hashes become known on the way. */
+function listHalf(name: string, files: readonly PlannedEntry[], program: HashProgram): ArchiveItem[] {
+  const list = { name, text: () => formatManifest(files, program) };
+  return program === "openssl" ? [list, { name: `${name}.names`, text: () => formatNames(files) }] : [list];
 }
 
 /** How much of a file need not be sent again, because the beginning that arrived is the beginning of ours. */

@@ -146,21 +146,9 @@ function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Pl
   };
 }
 
-/** Lines for `sha256sum -c`, run in the folder where the ordinary entries are. */
-export function formatManifest(files: readonly PlannedEntry[]): string {
-  return files.map(({ hash, isOdd, staged, name }) => `${hash}  ${isOdd ? `../${staged}` : name}\n`).join("");
-}
-
 export async function hashAll(files: readonly PlannedEntry[]): Promise<void> {
   const slices = hashFiles(files);
   while (!(await slices.next()).done);
-}
-
-const HASH_LENGTH = 64;
-
-/** Of an ordinary name, before its hash is known. */
-export function manifestLineBytes({ name }: PlannedEntry): number {
-  return HASH_LENGTH + 2 + Buffer.byteLength(name) + 1;
 }
 
 /** Files of ordinary names by mode: what is there already gets its mode all the same. */

@@ -1,11 +1,12 @@
 /**
  * Runs on the machine that files are sent to, in any POSIX shell. It reads from its input: a line of variables, to which
- * it answers whether something is there; another line of them; with ASK so many bytes of a list of what is to come, to
- * which it answers what of it is lacking; a line with the form of what follows ("tar" or "gzip"); an archive. Everything is
- * unpacked into STAGE, verified there, and only then put in place. On a failure STAGE stays: the next try goes on from there,
- * or it is removed by whoever gives up.
+ * it answers what it can and whether something is there; another line of them; with ASK so many bytes of a list of what is
+ * to come, to which it answers what of it is lacking; a line with the form of what follows ("tar" or "gzip"); an archive.
+ * Everything is unpacked into STAGE, verified there, and only then put in place. On a failure STAGE stays: the next try goes
+ * on from there, or it is removed by whoever gives up.
  *
- * NONCE marks its answers, since a shell's own profile may print too. DEST ends as DIR, in which STAGE is, and NAME.
+ * NONCE marks its answers, since a shell's own profile may print too. DEST ends as DIR, in which STAGE is, and NAME. HASH
+ * names one of the programs that it said it has, and lists are as that prints them.
  */
 export const RECEIVE_SCRIPT = `
 export LC_ALL=C
@@ -23,7 +24,7 @@ digest() {
   esac
   printf '%s' "\${sum%% *}"
 }
-# What the program that hashes says of each line of a list.
+# What the program says of each line of a list.
 check() { if [ $HASH = shasum ]; then shasum -a 256 -c -; else sha256sum -c -; fi 2>/dev/null; }
 # The names of a list whose content is not as listed go to $2, those whose content is to $3. There may be a report already.
 compare() {
@@ -31,7 +32,7 @@ compare() {
   case $HASH in
   openssl)
     sort "$1" >"$STAGE_PATH/wanted"
-    cut -c67- "$1" | tr '\\n' '\\0' | xargs -0 openssl dgst -sha256 -r 2>/dev/null | sed 's/ \\*/  /' | sort >"$STAGE_PATH/report"
+    names "$1" | xargs -0 openssl dgst -sha256 -r 2>/dev/null | sort >"$STAGE_PATH/report"
     comm -13 "$STAGE_PATH/report" "$STAGE_PATH/wanted" | cut -c67- >"$2"
     comm -12 "$STAGE_PATH/report" "$STAGE_PATH/wanted" | cut -c67- >"$3" ;;
   sha256)
@@ -47,36 +48,19 @@ compare() {
     rm -f "$STAGE_PATH/report" ;;
   esac
 }
-# Whether openssl says of the files of a list what the list says. It is the quickest where there are many.
-matches() { cut -c67- "$1" | tr '\\n' '\\0' | xargs -0 openssl dgst -sha256 -r 2>/dev/null | sed 's/ \\*/  /' | cmp -s - "$1"; }
-# Whether all is as listed; each line counts, also one that no program understands.
+# Whether a list's files are as it says; each line counts, also one that no program understands.
 agrees() {
-  all=$(count "$1")
-  half=$(((all + 1) / 2))
-  # Most machines have two processors.
-  if [ "$all" -gt 100 ] && have openssl; then
-    rm -f ../matched
-    head -n $half "$1" >../first
-    tail -n +$((half + 1)) "$1" >../second
-    matches ../second && : >../matched &
-    matches ../first
-    first=$?
-    wait
-    if [ $first = 0 ] && [ -f ../matched ]; then return 0; fi
-  fi
+  [ -s "$1" ] || return 0
   case $HASH in
-  openssl | sha256)
-    compare "$1" ../differing ../same
-    good=$(count ../same) ;;
-  *)
-    tail -n +$((half + 1)) "$1" | check | grep -c ': OK$' >../good &
-    good=$(head -n $half "$1" | check | grep -c ': OK$')
-    wait
-    good=$((good + $(cat ../good))) ;;
+  openssl) xargs -0 openssl dgst -sha256 -r <"$1.names" 2>/dev/null | cmp -s - "$1" ;;
+  sha256)
+    compare "$1" "$1.differing" "$1.same"
+    [ "$(count "$1.same")" = "$(count "$1")" ] ;;
+  *) [ "$(check <"$1" | grep -c ': OK$')" = "$(count "$1")" ] ;;
   esac
-  [ "$good" = "$all" ]
 }
 count() { wc -l <"$1" | tr -d ' '; }
+names() { cut -c67- "$1" | tr '\\n' '\\0'; }
 IFS='
 '
 set -f
@@ -97,19 +81,14 @@ if [ -z "$RESUME" ] || [ ! -d "$STAGE" ]; then
   rm -rf "./$STAGE" && mkdir -m 700 "./$STAGE" && mkdir -m 755 "./$STAGE/new" && mkdir "./$STAGE/odd" || fail "cannot write there"
 fi
 echo "$NONCE" >"$STAGE/owner" || fail "cannot write there"
-have gzip && say "can gzip"
+for program in gzip sha256sum shasum openssl sha256; do
+  if have $program; then say "can $program"; fi
+done
 say "$FOUND"
 
 NL='
 '; IFS= read -r LINE || fail "nothing came"
 eval "$LINE"
-if [ -n "$LARGE" ] && have openssl; then HASH="openssl"
-elif have sha256sum; then HASH="sha256sum"
-elif have shasum; then HASH="shasum"
-elif have openssl; then HASH="openssl"
-elif have sha256; then HASH="sha256"
-else say "lacks sha256sum"; exit 1; fi
-
 if [ -n "$ASK" ]; then
   case $MERGE:$RESUME:$HASH in
   1::sha*sum) head -c "$ASK" | tee "$STAGE/ask" | check >"$STAGE/report" ;; # while it comes
@@ -132,7 +111,17 @@ if [ -n "$ASK" ]; then
   if [ -n "$MERGE" ]; then
     compare "$STAGE/ask" "$STAGE/differing" "$STAGE/same"
     sed "s/^/kiln-$NONCE need /" "$STAGE/differing"
-    [ ! -s "$STAGE/same" ] || tr '\\n' '\\0' <"$STAGE/same" | xargs -0 sh -c 'find "$@" -prune \\( -type l -o ! -user "$0" \\)' "$(id -u)" | sed "s/^/kiln-$NONCE need /"
+    # What has another kind, owner or mode is sent as if it were another file.
+    {
+      from=1
+      IFS=' '
+      for run in $MODES; do
+        to=$((from + \${run#*:} - 1))
+        sed -n "$from,\${to}p" "$STAGE/ask" | names - |
+          xargs -0 sh -c 'user=$0 mode=$1; shift; find "$@" -prune ! \\( -type f -user "$user" -perm "$mode" \\) 2>/dev/null' "$(id -u)" "\${run%%:*}"
+        from=$((to + 1))
+      done
+    } | sed "s/^/kiln-$NONCE need /"
     say "compared $(count "$STAGE/differing") $(count "$STAGE/same")"
   elif [ "$KIND" = file ] && [ -f "./$NAME" ] && [ ! -L "./$NAME" ] && [ -O "./$NAME" ] && [ "$(digest <"./$NAME")" = "$WANT" ]; then
     chmod "$MODE" "./$NAME" && rm -rf "./$STAGE" || fail "cannot change its mode"
@@ -154,7 +143,13 @@ esac
 
 cd "$STAGE/new" || fail "nothing arrived"
 [ ! -s ../before ] || sh ../before || fail "cannot join what came in parts"
-if ! agrees ../verify; then
+# Most machines have two processors.
+agrees ../second &
+second=$!
+agrees ../first
+first=$?
+if ! wait $second || [ $first != 0 ]; then
+  cat ../first ../second >../verify
   compare ../verify ../differing ../same
   sed "s/^/kiln-$NONCE damaged /" ../differing
   fail "what arrived is not what was sent"
@@ -192,15 +187,6 @@ else
       fail "cannot put it in place"
   done
   cd ../..
-  if [ -n "$ASK" ]; then
-    from=1
-    IFS=' '
-    for run in $MODES; do
-      to=$((from + \${run#*:} - 1))
-      sed -n "$from,\${to}p" "$STAGE/ask" | cut -c67- | tr '\\n' '\\0' | xargs -0 chmod "\${run%%:*}" || fail "cannot change modes"
-      from=$((to + 1))
-    done
-  fi
   last "./$STAGE"
 fi
 rm -rf "./$STAGE"

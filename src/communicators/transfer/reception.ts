@@ -29,8 +29,8 @@ export class ReceptionError extends Error {
 
 /** One run of the script that receives. */
 export class Reception {
-  /** What follows may be compressed. */
-  canGunzip = false;
+  /** Programs that the machine has. */
+  readonly programs = new Set<string>();
   private readonly words: LastWords;
   private readonly listeners: (() => void)[] = [];
   private rest = "";
@@ -133,7 +133,7 @@ export class Reception {
     if (word === "need") this.needed.add(value);
     else if (word === "staged") this.staged.add(value);
     else if (word === "damaged") this.damaged.push(value);
-    else if (word === "can") this.canGunzip = true;
+    else if (word === "can") this.programs.add(value);
     else if (word === "there" || word === "new") this.isThere = word === "there";
     else if (word === "ready") this.isReady = true;
     else if (word === "done") this.isDone = true;

@@ -8,17 +8,8 @@ import { ChangedFileError, streamArchive } from "./archive-stream";
 import { chooseItems, itemBytes } from "./choose-items";
 import { chooseForm, compress, SlowLinkError, watchLink } from "./link";
 import { MissingProgramError, type Machine } from "./machine";
-import {
-  formatManifest,
-  formatMode,
-  formatModes,
-  groupByMode,
-  hashAll,
-  hashFiles,
-  manifestLineBytes,
-  planUpload,
-  type Plan,
-} from "./plan";
+import { chooseHashProgram, formatManifest, manifestLineBytes, type HashProgram } from "./manifest";
+import { formatMode, formatModes, groupByMode, hashAll, hashFiles, planUpload, type Plan } from "./plan";
 import { Reception, ReceptionError, type Answer } from "./reception";
 import { CLEAN_SCRIPT } from "./receive-script";
 import { uploadBySftp } from "./sftp-upload";
@@ -27,8 +18,6 @@ import { describeTarget, type UploadTarget } from "./target";
 /** What is smaller is sent again sooner than the machine is asked whether it has it. */
 const WORTH_ASKING_BYTES = 256 * 1024;
 const BYTES_PER_ENTRY = 600;
-/** From here on, a file, the machine's program that hashes bytes faster is worth what it takes more for each file. */
-const LARGE_FILE_BYTES = 256 * 1024;
 const MOST_TRIES = 6;
 const CLEAN_MS = 10_000;
 
@@ -89,7 +78,7 @@ async function sendUntilDone(
     try {
       const resume = tries > 1;
       const reception = await (resume ? Reception.start(machine, target, { resume, signal }) : first);
-      await sendOnce(machine, reception, plan, resume);
+      await sendOnce(machine, reception, plan, { resume, isDoubted: wasDamaged });
       return;
     } catch (error) {
       if (signal.aborted) {
@@ -115,24 +104,33 @@ async function sendUntilDone(
   }
 }
 
-async function sendOnce(machine: Machine, reception: Reception, plan: Plan, resume: boolean): Promise<void> {
+async function sendOnce(
+  machine: Machine,
+  reception: Reception,
+  plan: Plan,
+  { resume, isDoubted }: { resume: boolean; isDoubted: boolean },
+): Promise<void> {
   try {
     const isThere = await reception.readGreeting();
     if (isThere === undefined) return await reception.finish();
     const isWorthAsking =
       isThere && plan.sizeBytes + plan.entries.length * BYTES_PER_ENTRY > WORTH_ASKING_BYTES;
-    const answer = resume || isWorthAsking ? await ask(reception, plan) : undefined;
+    const isAsked = resume || isWorthAsking;
+    const program = chooseHashProgram(reception.programs, { ...plan, isAsked, isDoubted });
+    if (!program) throw new MissingProgramError("sha256sum");
+    const answer = isAsked ? await ask(reception, plan, program) : undefined;
     if (answer?.isDone) return await reception.finish();
-    if (!answer && !(await reception.introduce({ ...NOTHING_ASKED, LARGE: isLargeSource(plan) })))
+    if (!answer && !(await reception.introduce({ ...NOTHING_ASKED, HASH: program })))
       return await reception.finish();
-    const items = await chooseItems(plan, answer);
+    const items = await chooseItems(plan, answer, program);
     const totalBytes = items.reduce((sum, item) => sum + itemBytes(item), 0);
-    const form = reception.canGunzip ? chooseForm(machine.linkRate, totalBytes) : "tar";
+    const canGunzip = reception.programs.has("gzip");
+    const form = canGunzip ? chooseForm(machine.linkRate, totalBytes) : "tar";
     if (!(await reception.write(Buffer.from(`${form}\n`)))) return await reception.finish();
     const archive = watchLink(machine, streamArchive(items), {
       title: plan.title,
       totalBytes,
-      mayGiveUp: form === "tar" && reception.canGunzip,
+      mayGiveUp: form === "tar" && canGunzip,
     });
     for await (const chunk of form === "gzip" ? compress(archive) : archive)
       if (!(await reception.write(chunk))) break;
@@ -146,12 +144,8 @@ async function sendOnce(machine: Machine, reception: Reception, plan: Plan, resu
 
 const NOTHING_ASKED = { ASK: "", MODES: "", WANT: "", MODE: "" };
 
-function isLargeSource(plan: Plan): string {
-  return plan.sizeBytes > LARGE_FILE_BYTES * plan.files.length ? "1" : "";
-}
-
 /** Sends the list of what is to come, and reads what of it the machine lacks. */
-async function ask(reception: Reception, plan: Plan): Promise<Answer> {
+async function ask(reception: Reception, plan: Plan, program: HashProgram): Promise<Answer> {
   const asked = groupByMode(plan.files);
   const only = plan.isFolder ? undefined : plan.files[0];
   if (only) await hashAll([only]);
@@ -160,11 +154,11 @@ async function ask(reception: Reception, plan: Plan): Promise<Answer> {
     MODES: formatModes(asked),
     WANT: only?.hash ?? "",
     MODE: only ? formatMode(only.mode) : "",
-    LARGE: isLargeSource(plan),
+    HASH: program,
   });
   // The machine hashes what it has while we hash what we have.
   for await (const hashed of hashFiles(asked))
-    if (!(await reception.write(Buffer.from(formatManifest(hashed))))) break;
+    if (!(await reception.write(Buffer.from(formatManifest(hashed, program))))) break;
   return reception.readAnswer(asked.length);
 }
 
