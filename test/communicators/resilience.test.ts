@@ -267,7 +267,7 @@ describe("a server that misbehaves", () => {
       ["297", true],
     ] as const) {
       const bin = fs.mkdtempSync(path.join(folder, "bin-"));
-      if (lacksOpenssl) linkAllBut("openssl", bin);
+      if (lacksOpenssl) linkAllBut(["openssl"], bin);
       fs.rmSync(path.join(bin, "tar"), { force: true });
       fs.writeFileSync(
         path.join(bin, "tar"),
@@ -283,14 +283,42 @@ describe("a server that misbehaves", () => {
       assert.deepEqual(describeTree(target), describeTree(source));
     }
   });
+
+  test("hashes with another program, or wrongly with one: what is there is known, what arrives is right", async (t) => {
+    const folder = makeFolder(t);
+    const source = path.join(folder, "many");
+    fs.mkdirSync(source);
+    for (let index = 0; index < 150; index++)
+      fs.writeFileSync(path.join(source, `${index}  *`), `file ${index}`.padEnd(2000));
+    const sha256 = `read line <<E\n$(/usr/bin/sha256sum)\nE\necho "\${line%% *}"`;
+    for (const [missing, program, script] of [
+      [["openssl"], "openssl", `for name; do echo "${"0".repeat(64)} *$name"; done`],
+      [["openssl", "sha256sum"], "shasum", `shift 2\nexec /usr/bin/sha256sum "$@"`],
+      [["openssl", "sha256sum", "shasum"], "sha256", sha256],
+    ] as const) {
+      const bin = fs.mkdtempSync(path.join(folder, "bin-"));
+      linkAllBut([...missing, program], bin);
+      fs.writeFileSync(path.join(bin, program), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+      const sshd = await startFakeSshd(t, { environment: { PATH: bin } });
+      const machine = await connectTo(t, sshd, login);
+      const target = path.join(folder, path.basename(bin).replace("bin", "to"));
+      await machine.upload({ path: `${source}/` }, `${target}/`, never);
+      assert.deepEqual(describeTree(target), describeTree(source));
+      const inode = fs.statSync(path.join(target, "7  *")).ino;
+      fs.writeFileSync(path.join(source, "8  *"), `by ${program}`.padEnd(2000));
+      await machine.upload({ path: `${source}/` }, `${target}/`, never);
+      assert.deepEqual(describeTree(target), describeTree(source));
+      assert.equal(fs.statSync(path.join(target, "7  *")).ino, inode);
+    }
+  });
 });
 
-/** Links to everything that a shell finds in the usual folders, but for one program. */
-function linkAllBut(missing: string, bin: string): void {
+/** Links to everything that a shell finds in the usual folders, but for some programs. */
+function linkAllBut(missing: readonly string[], bin: string): void {
   for (const folder of ["/bin", "/usr/bin"]) {
     for (const name of fs.readdirSync(folder)) {
       const link = path.join(bin, name);
-      if (name !== missing && !fs.existsSync(link)) fs.symlinkSync(path.join(folder, name), link);
+      if (!missing.includes(name) && !fs.existsSync(link)) fs.symlinkSync(path.join(folder, name), link);
     }
   }
 }
