@@ -290,6 +290,8 @@ describe("a server that misbehaves", () => {
     fs.mkdirSync(source);
     for (let index = 0; index < 150; index++)
       fs.writeFileSync(path.join(source, `${index}  *`), `file ${index}`.padEnd(2000));
+    for (const name of ["-n", "new\nline", "back\\slash", "it's"])
+      fs.writeFileSync(path.join(source, name), name);
     const sha256 = `read line <<E\n$(/usr/bin/sha256sum)\nE\necho "\${line%% *}"`;
     for (const [missing, program, script] of [
       [["openssl"], "openssl", `for name; do echo "${"0".repeat(64)} *$name"; done`],
@@ -310,6 +312,25 @@ describe("a server that misbehaves", () => {
       assert.deepEqual(describeTree(target), describeTree(source));
       assert.equal(fs.statSync(path.join(target, "7  *")).ino, inode);
     }
+  });
+
+  test("has a find that knows too little: what is no file there is replaced all the same", async (t) => {
+    const folder = makeFolder(t);
+    const source = path.join(folder, "source");
+    fs.mkdirSync(source);
+    for (const name of ["a", "b"]) fs.writeFileSync(path.join(source, name), "x".repeat(200_000));
+    const bin = path.join(folder, "bin");
+    fs.mkdirSync(bin);
+    linkAllBut(["find"], bin);
+    const find = `#!/bin/sh\ncase "$*" in *-perm*) exit 1 ;; esac\nexec /usr/bin/find "$@"\n`;
+    fs.writeFileSync(path.join(bin, "find"), find, { mode: 0o755 });
+    const sshd = await startFakeSshd(t, { environment: { PATH: bin } });
+    const machine = await connectTo(t, sshd, login);
+    const target = path.join(folder, "target");
+    fs.mkdirSync(target);
+    fs.symlinkSync(path.join(source, "a"), path.join(target, "a"));
+    await machine.upload({ path: `${source}/` }, `${target}/`, never);
+    assert.deepEqual(describeTree(target), describeTree(source));
   });
 });
 
