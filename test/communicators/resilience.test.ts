@@ -164,7 +164,7 @@ describe("a server that misbehaves", () => {
   });
 
   test("a given host key that fits, in each of its forms", async (t) => {
-    const hostKey = makeHostKey();
+    const hostKey = await makeHostKey();
     const sshd = await startFakeSshd(t, { hostKey });
     const { hostKey: line } = await connectTo(t, sshd, login);
     const fingerprint = fingerprintKey(Buffer.from(line.split(" ")[1] ?? "", "base64"));

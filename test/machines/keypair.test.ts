@@ -17,6 +17,14 @@ test("a key pair is an ed25519 one whose public line ends in the comment, and ea
   assert.ok(!(parsed instanceof Error));
 });
 
+test("each of many can be read, although the library makes some that cannot", async () => {
+  const many = await Promise.all(Array.from({ length: 1500 }, () => createKeyPair("c")));
+  for (const { publicKey, privateKey } of many) {
+    assert.ok(!(utils.parseKey(publicKey) instanceof Error), publicKey);
+    assert.ok(!(utils.parseKey(privateKey) instanceof Error), publicKey);
+  }
+});
+
 test(
   "OpenSSH reads keys of each kind, and finds the same public key in them",
   { skip: !hasSshd() },

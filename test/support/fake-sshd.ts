@@ -2,7 +2,8 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type { TestContext } from "node:test";
-import { Server, utils, type Connection, type ServerChannel, type Session } from "ssh2";
+import { Server, type Connection, type ServerChannel, type Session } from "ssh2";
+import { createKeyPair } from "../../src/machines/keypair";
 
 export interface FakeSshdOptions {
   hostKey?: string;
@@ -22,8 +23,8 @@ export interface FakeSshd {
   readonly logins: number;
 }
 
-export function makeHostKey(): string {
-  return utils.generateKeyPairSync("ed25519").private;
+export async function makeHostKey(): Promise<string> {
+  return (await createKeyPair("fake-sshd")).privateKey;
 }
 
 /** Lets everybody in with the password "right"; SFTP is refused. */
@@ -35,7 +36,7 @@ export async function startFakeSshd(
   const commands: string[] = [];
   const connections = new Set<Connection>();
   let logins = 0;
-  const server = new Server({ hostKeys: [options.hostKey ?? makeHostKey()] }, (connection) => {
+  const server = new Server({ hostKeys: [options.hostKey ?? (await makeHostKey())] }, (connection) => {
     connections.add(connection);
     connection.on("error", () => undefined).on("close", () => connections.delete(connection));
     connection.on("authentication", (context) => {

@@ -160,7 +160,8 @@ if ! wait $second || [ $first != 0 ]; then
 fi
 
 # After a cut that only our side saw, a later try may be at work here already.
-[ "$(cat ../owner)" = "$NONCE" ] || fail "another try took over"
+owner=; IFS= read -r owner <../owner
+[ "$owner" = "$NONCE" ] || fail "another try took over"
 last() { [ ! -s "$1/after" ] || ODD="$1/odd" sh "$1/after" || fail "cannot put it in place"; }
 if [ "$KIND" = file ]; then
   last ..
