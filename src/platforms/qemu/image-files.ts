@@ -14,10 +14,10 @@ export function findUser(
   store: StageStore,
 ): string | undefined {
   if (held.isAdopted || isHeldBeside(held, others)) return undefined;
-  const child = others.find((other) => held.files.includes(other.standsOn ?? ""));
+  const isHeld = (file: string): boolean => held.files.some((mine) => isSameFile(mine, file));
+  const child = others.find(({ standsOn }) => standsOn !== undefined && isHeld(standsOn));
   if (child) return `the image ${child.files[0]}, which stands on it,`;
-  if (store.listSources().some((source) => held.files.includes(source)))
-    return "a saved machine that stands on it";
+  if (store.listSources().some(isHeld)) return "a saved machine that stands on it";
   for (const file of held.files) {
     const user = findProcessUsing(file);
     if (user !== undefined) return user;
@@ -54,5 +54,14 @@ export async function findUnchanged(
 }
 
 function isHeldBeside(held: HeldClaim, others: readonly HeldClaim[]): boolean {
-  return others.some((other) => other.files.some((file) => held.files.includes(file)));
+  return others.some((other) =>
+    other.files.some((file) => held.files.some((mine) => isSameFile(mine, file))),
+  );
+}
+
+/** A symbolic link may lead to it by another path. */
+function isSameFile(one: string, other: string): boolean {
+  if (one === other) return true;
+  const [here, there] = [one, other].map((file) => fs.statSync(file, { throwIfNoEntry: false }));
+  return here !== undefined && here.ino === there?.ino && here.dev === there.dev;
 }

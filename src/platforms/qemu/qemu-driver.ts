@@ -62,9 +62,11 @@ export class LocalQemuDriver implements QemuDriver {
     const info = JSON.parse(text) as {
       "virtual-size": number;
       "backing-filename"?: string;
+      "full-backing-filename"?: string;
       "format-specific"?: { data?: { "data-file"?: string } };
     };
-    const standsOn = info["backing-filename"] ?? info["format-specific"]?.data?.["data-file"];
+    const backing = info["full-backing-filename"] ?? info["backing-filename"];
+    const standsOn = backing ?? info["format-specific"]?.data?.["data-file"];
     return { virtualSizeBytes: info["virtual-size"], ...(standsOn === undefined ? {} : { standsOn }) };
   }
 

@@ -80,6 +80,23 @@ test("what another image stands on stays, marked, and is collected when that has
   assert.deepEqual(await site.listClaims(), []);
 });
 
+test("by whatever path another image or a saved machine stands on it, it stays", async () => {
+  const site = new QemuSite(driver);
+  const base = makeClaim("dev", "1", "live", "sha256:1");
+  const thin = makeClaim("dev", "2", "live", "sha256:2");
+  const file = makeImage("base.qcow2", base);
+  fs.symlinkSync("images", path.join(folder, "linked"));
+  const sameFile = path.join(folder, "linked", "base.qcow2");
+  makeImage("thin.qcow2", thin, sameFile);
+  assert.match((await site.dropClaim(base, never)) ?? "", /thin\.qcow2, which stands on it/);
+  await site.dropClaim(thin, never);
+  const store = new StageStore();
+  store.create("b1-1", { source: { path: sameFile, format: "qcow2" } });
+  store.mark("k".repeat(32), "0123456789abcdef", "1-abcd", "b1-1");
+  await site.collect(never);
+  assert.ok(fs.existsSync(file), "a saved machine stands on it");
+});
+
 test("what a saved machine stands on, or a process has open, stays", async () => {
   const site = new QemuSite(driver);
   const claim = makeClaim("dev", "1", "live", "sha256:1");
