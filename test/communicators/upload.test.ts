@@ -32,6 +32,8 @@ describe("uploading to a real sshd", { skip: !hasSshd() }, () => {
       fc.asyncProperty(tree, async (content) => {
         const [from, to] = [`${here}/${++run}`, `${there}/${run}/to`];
         writeTree(from, content);
+        if (run % 2)
+          fs.writeFileSync(`${from}/large enough for the machine to be asked`, Buffer.alloc(300_000));
         await machine.upload({ path: `${from}/` }, `${to}/`, never);
         assert.deepEqual(describeTree(to), describeTree(from));
         await machine.upload({ path: `${from}/` }, `${to}/`, never);
@@ -40,6 +42,17 @@ describe("uploading to a real sshd", { skip: !hasSshd() }, () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test("names that the machine's answer is cut within are not lost: what it lacks is sent", async (t) => {
+    const { machine, here, there } = await begin(t);
+    fs.mkdirSync(there);
+    fs.writeFileSync(`${there}/is there`, "already");
+    for (let index = 0; index < 1000; index++)
+      fs.writeFileSync(`${here}/${"日本".repeat(10 + (index % 7))}${index}`, String(index));
+    await machine.upload({ path: `${here}/` }, `${there}/`, never);
+    fs.rmSync(`${there}/is there`);
+    assert.deepEqual(describeTree(there), describeTree(here));
   });
 
   test("a second tree is merged into the first: others' files stay, changed ones are replaced, wrong kinds refused before anything moves", async (t) => {

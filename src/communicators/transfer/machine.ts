@@ -45,8 +45,8 @@ export class LastWords {
   private text = "";
 
   constructor(stream: Readable) {
-    stream.on("data", (chunk: Buffer) => {
-      this.text = (this.text + chunk.toString()).slice(-4000);
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      this.text = (this.text + text).slice(-4000);
     });
   }
 

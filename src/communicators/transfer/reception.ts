@@ -51,7 +51,8 @@ export class Reception {
     private readonly nonce: string,
   ) {
     this.words = new LastWords(process.stderr);
-    process.stdout.on("data", (chunk: Buffer) => this.read(chunk.toString("utf8")));
+    // A chunk may end within a letter.
+    process.stdout.setEncoding("utf8").on("data", (text: string) => this.read(text));
     process.exitCode.then(
       () => this.wake(true),
       () => this.wake(true),
@@ -86,12 +87,13 @@ export class Reception {
     return this.hasEnded ? undefined : this.isThere;
   }
 
-  /** The answer to a list of `count` files that was sent. */
-  async readAnswer(count: number): Promise<Answer> {
+  /** The answer to a list of files that was sent. */
+  async readAnswer(asked: readonly { name: string }[]): Promise<Answer> {
     while (!this.isReady && !this.isDone && !this.hasEnded) await this.waitForWord();
     if (!this.isReady && !this.isDone) await this.finish();
     // What was not compared for whatever reason is sent: only a full account may spare it.
-    const isKnown = this.compared === count;
+    const names = new Set(asked.map(({ name }) => name));
+    const isKnown = this.compared === names.size && [...this.needed].every((name) => names.has(name));
     return {
       needed: isKnown ? this.needed : undefined,
       staged: this.staged,

@@ -159,7 +159,7 @@ async function ask(reception: Reception, plan: Plan, program: HashProgram): Prom
   // The machine hashes what it has while we hash what we have.
   for await (const hashed of hashFiles(asked))
     if (!(await reception.write(Buffer.from(formatManifest(hashed, program))))) break;
-  return reception.readAnswer(asked.length);
+  return reception.readAnswer(asked);
 }
 
 /** What arrived differs from what was listed: did it change here meanwhile? */

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
+import { StringDecoder } from "node:string_decoder";
 import { connectSsh, type ConnectOptions } from "../../communicators/ssh";
 import type { SshOptions } from "../../communicators/ssh-options";
 import { runLocal } from "../../core/exec";
@@ -157,8 +158,9 @@ async function runProgram(
   onText: (text: string) => void = () => undefined,
 ): Promise<string> {
   let text = "";
+  const decoder = new StringDecoder("utf8");
   const onOutput = (chunk: Buffer): void => {
-    text += chunk.toString();
+    text += decoder.write(chunk);
     onText(text);
   };
   try {
