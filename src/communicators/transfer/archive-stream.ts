@@ -164,7 +164,13 @@ async function* streamFile(
       hash?.update(piece);
       yield piece;
     }
-    if (hash) entry.hash = hash.digest("hex");
+    if (hash) {
+      // Nobody else has read it: was it one and the same all the while?
+      const { size, mtimeMs } = await file.stat();
+      if (size !== entry.sizeBytes || mtimeMs !== entry.mtimeMs)
+        throw new ChangedFileError(entry.file ?? entry.name);
+      entry.hash = hash.digest("hex");
+    }
   } finally {
     await file.close();
   }

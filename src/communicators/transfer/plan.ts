@@ -60,8 +60,10 @@ export async function planUpload(local: LocalSource, cwd: string, signal: AbortS
     return makePlan("a text", false, [{ ...nameEntry(entry, ""), content }]);
   }
   const root = fs.realpathSync(path.resolve(cwd, local.path));
+  // A single file cannot be hashed by several threads: while it is sent is soon enough.
+  const mostBytes = fs.statSync(root).isFile() ? Infinity : SMALL_SOURCE_BYTES;
   const entries =
-    (await surveySource(root, local.ignore ?? [])) ??
+    (await surveySource(root, local.ignore ?? [], mostBytes)) ??
     (await listSource(local, { cwd, signal })).map((entry) => nameEntry(entry, root));
   const isFolder = entries[0]?.kind === "directory";
   if (isFolder) entries.shift();
@@ -89,8 +91,12 @@ function nameEntry(entry: ListedEntry, root: string): PlannedEntry {
   };
 }
 
-/** All entries of a small source without hashes; undefined if it is not small, or has problems that `listSource` can name. */
-async function surveySource(root: string, ignore: readonly string[]): Promise<PlannedEntry[] | undefined> {
+/** All entries of a source without hashes; undefined if it has more than `mostBytes`, or problems that `listSource` can name. */
+async function surveySource(
+  root: string,
+  ignore: readonly string[],
+  mostBytes: number,
+): Promise<PlannedEntry[] | undefined> {
   const { batches, problems } = walkSource(root, ignore);
   if (problems.length > 0) return undefined;
   const entries: PlannedEntry[] = [];
@@ -106,7 +112,7 @@ async function surveySource(root: string, ignore: readonly string[]): Promise<Pl
           : kinds[at] === entryKind.symlink
             ? "symlink"
             : "file";
-      if (!stats || (kind === "file" && (sizeBytes += stats.size) > SMALL_SOURCE_BYTES)) return undefined;
+      if (!stats || (kind === "file" && (sizeBytes += stats.size) > mostBytes)) return undefined;
       const target = kind === "symlink" ? fs.readlinkSync(file) : undefined;
       const mode = stats.mode & 0o7777;
       const fileBytes = kind === "file" ? stats.size : 0;
@@ -120,11 +126,14 @@ async function surveySource(root: string, ignore: readonly string[]): Promise<Pl
 }
 
 /** Finds out the hashes that are still open, and tells of the files as far as it is. */
-export async function* hashFiles(files: readonly PlannedEntry[]): AsyncGenerator<PlannedEntry[]> {
+export async function* hashFiles(
+  files: readonly PlannedEntry[],
+  signal: AbortSignal,
+): AsyncGenerator<PlannedEntry[]> {
   let done: PlannedEntry[] = [];
   let sliceEnd = performance.now() + HASH_SLICE_MS;
   for (const entry of files) {
-    if (entry.hash === "") entry.hash = sha256Hex(fs.readFileSync(entry.file as string));
+    if (entry.hash === "") entry.hash = await hashFile(entry, signal);
     done.push(entry);
     if (performance.now() < sliceEnd) continue;
     await setImmediate();
@@ -133,6 +142,12 @@ export async function* hashFiles(files: readonly PlannedEntry[]): AsyncGenerator
     sliceEnd = performance.now() + HASH_SLICE_MS;
   }
   yield done;
+}
+
+async function hashFile({ file = "", sizeBytes }: PlannedEntry, signal: AbortSignal): Promise<string> {
+  if (sizeBytes <= SMALL_SOURCE_BYTES) return sha256Hex(fs.readFileSync(file));
+  const [entry] = await listSource({ path: file }, { cwd: path.sep, signal });
+  return entry?.hash ?? "";
 }
 
 function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Plan {
@@ -146,8 +161,8 @@ function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Pl
   };
 }
 
-export async function hashAll(files: readonly PlannedEntry[]): Promise<void> {
-  const slices = hashFiles(files);
+export async function hashAll(files: readonly PlannedEntry[], signal: AbortSignal): Promise<void> {
+  const slices = hashFiles(files, signal);
   while (!(await slices.next()).done);
 }
 

@@ -20,7 +20,7 @@ export async function uploadBySftp(
   missing: MissingProgramError,
   signal: AbortSignal,
 ): Promise<void> {
-  await hashAll(plan.files);
+  await hashAll(plan.files, signal);
   for (let tries = 1; ; tries++) {
     const session = await openSession(machine, missing, signal);
     try {

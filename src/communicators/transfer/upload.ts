@@ -78,7 +78,7 @@ async function sendUntilDone(
     try {
       const resume = tries > 1;
       const reception = await (resume ? Reception.start(machine, target, { resume, signal }) : first);
-      await sendOnce(machine, reception, plan, { resume, isDoubted: wasDamaged });
+      await sendOnce(machine, reception, plan, { resume, isDoubted: wasDamaged, signal });
       return;
     } catch (error) {
       if (signal.aborted) {
@@ -108,7 +108,7 @@ async function sendOnce(
   machine: Machine,
   reception: Reception,
   plan: Plan,
-  { resume, isDoubted }: { resume: boolean; isDoubted: boolean },
+  { resume, isDoubted, signal }: { resume: boolean; isDoubted: boolean; signal: AbortSignal },
 ): Promise<void> {
   try {
     const isThere = await reception.readGreeting();
@@ -118,7 +118,7 @@ async function sendOnce(
     const isAsked = resume || isWorthAsking;
     const program = chooseHashProgram(reception.programs, { ...plan, isAsked, isDoubted });
     if (!program) throw new MissingProgramError("sha256sum");
-    const answer = isAsked ? await ask(reception, plan, program) : undefined;
+    const answer = isAsked ? await ask(reception, plan, program, signal) : undefined;
     if (answer?.isDone) return await reception.finish();
     if (!answer && !(await reception.introduce({ ...NOTHING_ASKED, HASH: program })))
       return await reception.finish();
@@ -145,10 +145,15 @@ async function sendOnce(
 const NOTHING_ASKED = { ASK: "", MODES: "", WANT: "", MODE: "" };
 
 /** Sends the list of what is to come, and reads what of it the machine lacks. */
-async function ask(reception: Reception, plan: Plan, program: HashProgram): Promise<Answer> {
+async function ask(
+  reception: Reception,
+  plan: Plan,
+  program: HashProgram,
+  signal: AbortSignal,
+): Promise<Answer> {
   const asked = groupByMode(plan.files);
   const only = plan.isFolder ? undefined : plan.files[0];
-  if (only) await hashAll([only]);
+  if (only) await hashAll([only], signal);
   await reception.introduce({
     ASK: String(asked.reduce((bytes, entry) => bytes + manifestLineBytes(entry), 0)),
     MODES: formatModes(asked),
@@ -157,7 +162,7 @@ async function ask(reception: Reception, plan: Plan, program: HashProgram): Prom
     HASH: program,
   });
   // The machine hashes what it has while we hash what we have.
-  for await (const hashed of hashFiles(asked))
+  for await (const hashed of hashFiles(asked, signal))
     if (!(await reception.write(Buffer.from(formatManifest(hashed, program))))) break;
   return reception.readAnswer(asked);
 }
