@@ -9,7 +9,7 @@ import { throwIfAborted } from "../core/retry";
  * OpenSSH's server moves all that it holds for a command each time it gets more: on a link that is faster than the command,
  * what runs far ahead of it costs more than the link.
  */
-const AHEAD_BYTES = 256 * 1024;
+const AHEAD_BYTES = 512 * 1024;
 /** Who sends so much at a time sends more, and must know the link. */
 const MUCH_BYTES = 64 * 1024;
 /** What is on its way on a link of 100 MB/s; where round trips are long, that is more than any server takes. */
