@@ -34,7 +34,8 @@ test("a single file of any size is not read before it is sent, and its hash is k
     [""],
   );
   let sizeBytes = 0;
-  for await (const piece of streamArchive(plan.entries.map((entry) => ({ entry })))) sizeBytes += piece.length;
+  for await (const piece of streamArchive(plan.entries.map((entry) => ({ entry }))))
+    sizeBytes += piece.length;
   assert.ok(sizeBytes > plan.sizeBytes);
   assert.deepEqual(
     plan.files.map(({ hash }) => hash),
