@@ -161,10 +161,10 @@ export class SshConnection {
   }
 
   /** What is written meanwhile, a packet of 32 KB at a time, goes to the system at once: that is less work here and there. */
-  writeTogether(write: () => boolean): boolean {
+  writeTogether(write: () => void): void {
     this.socket.cork();
     try {
-      return write();
+      write();
     } finally {
       this.socket.uncork();
     }

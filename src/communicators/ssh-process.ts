@@ -42,7 +42,7 @@ export class RemoteProcess {
       readonly roundTripMs: number;
       confirmRoundTrip: () => Promise<void>;
       onLost: (listener: (error: ConnectionLostError) => void) => () => void;
-      writeTogether: (write: () => boolean) => boolean;
+      writeTogether: (write: () => void) => void;
     },
   ) {
     this.fullWindow = this.window;
@@ -60,7 +60,7 @@ export class RemoteProcess {
     );
   }
 
-  /** Sends input when the machine is ready for it; false if the command reads no more. */
+  /** Sends input when the machine is ready for it, and is done with the chunk then; false if the command reads no more. */
   async write(chunk: Uint8Array): Promise<boolean> {
     if (chunk.length >= MUCH_BYTES && !this.knowsLink) {
       this.knowsLink = true;
@@ -68,8 +68,10 @@ export class RemoteProcess {
     }
     await this.waitUntilNear();
     if (this.isOver || !this.channel.writable) return false;
-    if (this.connection.writeTogether(() => this.channel.write(chunk))) return true;
-    await Promise.race([new Promise((resolve) => this.channel.once("drain", resolve)), this.ended]);
+    const taken = new Promise((resolve) =>
+      this.connection.writeTogether(() => this.channel.write(chunk, resolve)),
+    );
+    await Promise.race([taken, this.ended]);
     return !this.isOver;
   }
 

@@ -25,7 +25,10 @@ export type ArchiveItem =
   | { entry: PlannedEntry }
   | { entry: PlannedEntry; name: string; fromByte: number };
 
-/** A tar archive in pieces, one of which is in memory at a time. Hashes of files that are still open are noted on the way. */
+/**
+ * A tar archive in pieces, one of which is in memory at a time: it is overwritten when the next is asked for. Hashes of files
+ * that are still open are noted on the way.
+ */
 export async function* streamArchive(items: Iterable<ArchiveItem>): AsyncGenerator<Buffer> {
   const chunk = new Chunk();
   for (const item of items) {
@@ -111,7 +114,6 @@ class Chunk {
 
   take(): Buffer {
     const chunk = this.buffer.subarray(0, this.sizeBytes);
-    this.buffer = Buffer.alloc(0);
     this.sizeBytes = 0;
     return chunk;
   }
@@ -154,10 +156,9 @@ async function* streamFile(
   const hash = entry.hash === "" && fromByte === 0 ? createHash("sha256") : undefined;
   const file = await open(entry.file as string, READ_FLAGS);
   try {
+    const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, sizeBytes));
     for (let at = fromByte; at < entry.sizeBytes;) {
-      // A buffer of its own for each piece: who gets it may still hold it while the next is read.
-      const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, entry.sizeBytes - at));
-      const { bytesRead } = await file.read(buffer, 0, buffer.length, at);
+      const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, entry.sizeBytes - at), at);
       if (bytesRead === 0) throw new ChangedFileError(entry.file ?? entry.name);
       at += bytesRead;
       const piece = buffer.subarray(0, bytesRead);

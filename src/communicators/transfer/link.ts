@@ -28,10 +28,15 @@ export function chooseForm(linkRate: number | undefined, totalBytes: number): "t
 export function compress(chunks: AsyncIterable<Buffer>): AsyncIterable<Buffer> {
   // Whoever stops reading ends the source too; whoever goes on reading gets its error.
   return pipeline(
-    Readable.from(chunks, { objectMode: false }),
+    Readable.from(copyEach(chunks), { objectMode: false }),
     createGzip({ level: 1, chunkSize: 128 * 1024 }),
     () => undefined,
   );
+}
+
+/** For who still holds a piece when it asks for the next. */
+async function* copyEach(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of chunks) yield Buffer.from(chunk);
 }
 
 /** Shows how far it is and how fast, and measures the link: each piece is taken only when the one before is on its way. */
