@@ -48,3 +48,10 @@ test("a single file of any size is not read before it is sent, and its hash is k
     [expected],
   );
 });
+
+test("a large file that was written to after it was listed is named where its hash is asked for", async (t) => {
+  const file = makeLargeFile(makeFolder(t), "large", 70);
+  const plan = await planUpload({ path: file }, "/", never);
+  fs.appendFileSync(file, "more");
+  await assert.rejects(hashAll(plan.files, never), /large changed while it was read/);
+});

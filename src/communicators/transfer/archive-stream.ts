@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import * as fs from "node:fs";
 import { open } from "node:fs/promises";
 import { sha256Hex } from "../../core/content-hash";
-import { stagedMode, type PlannedEntry } from "./plan";
+import { ChangedFileError, stagedMode, type PlannedEntry } from "./plan";
 import {
   formatTarHeader,
   padTar,
@@ -176,12 +176,4 @@ async function* streamFile(
     await file.close();
   }
   yield padTar(sizeBytes);
-}
-
-/** The file is not any more what was listed. */
-export class ChangedFileError extends Error {
-  constructor(file: string) {
-    super(`${file} changed while it was read. Run again when nothing writes to it`);
-    this.name = "ChangedFileError";
-  }
 }

@@ -144,10 +144,20 @@ export async function* hashFiles(
   yield done;
 }
 
-async function hashFile({ file = "", sizeBytes }: PlannedEntry, signal: AbortSignal): Promise<string> {
+async function hashFile(planned: PlannedEntry, signal: AbortSignal): Promise<string> {
+  const { file = "", sizeBytes, mtimeMs } = planned;
   if (sizeBytes <= SMALL_SOURCE_BYTES) return sha256Hex(fs.readFileSync(file));
   const [entry] = await listSource({ path: file }, { cwd: path.sep, signal });
-  return entry?.hash ?? "";
+  if (entry?.sizeBytes !== sizeBytes || entry.mtimeMs !== mtimeMs) throw new ChangedFileError(file);
+  return entry.hash;
+}
+
+/** The file is not any more what was listed. */
+export class ChangedFileError extends Error {
+  constructor(file: string) {
+    super(`${file} changed while it was read. Run again when nothing writes to it`);
+    this.name = "ChangedFileError";
+  }
 }
 
 function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Plan {
