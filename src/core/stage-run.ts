@@ -78,7 +78,10 @@ async function findStart({ keeper, settings, keys, usable }: Run): Promise<numbe
 }
 
 function tellReuse(run: Run, done: number, before: StageRecord | undefined): void {
-  if (run.settings.isRebuild) return run.context.log.tell("no step reused: a rebuild was asked for");
+  if (run.settings.isRebuild)
+    return run.context.log.tell(
+      "no step reused: a rebuild was asked for (--replace or a taint), or this state knows of no image",
+    );
   const text = describeReuse(done, run.record, before);
   if (text !== undefined) run.context.log.tell(text);
 }
