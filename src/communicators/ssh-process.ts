@@ -68,11 +68,10 @@ export class RemoteProcess {
     }
     await this.waitUntilNear();
     if (this.isOver || !this.channel.writable) return false;
-    const taken = new Promise((resolve) =>
-      this.connection.writeTogether(() => this.channel.write(chunk, resolve)),
+    const taken = new Promise<boolean>((resolve) =>
+      this.connection.writeTogether(() => this.channel.write(chunk, (error) => resolve(!error))),
     );
-    await Promise.race([taken, this.ended]);
-    return !this.isOver;
+    return (await Promise.race([taken, this.ended])) === true && !this.isOver;
   }
 
   private get window(): number {
