@@ -40,6 +40,12 @@ export interface StageKeeper {
   readonly savesStart?: boolean;
   /** Which of these stages there are. */
   findStages(keys: readonly string[]): Promise<ReadonlySet<string>>;
+  /** A step begins; with `mayBeStage`, the machine after it may be saved as it is. */
+  beginStep?(step: { mayBeStage: boolean }): void;
+  /** How much of the steps' time was spent on starting the machine, which a stage does not save. */
+  readonly startMs?: number;
+  /** The machine stands on an image that holds all that was done to it: saving it costs nothing, and it goes on as it is. */
+  readonly isStage?: boolean;
   /** Makes the machine, as it was saved under the key or from the source; in place of the one that there was. `isSaved`: stages may be made of it. */
   openMachine(key: string | undefined, options: { isSaved: boolean }): Promise<void>;
   /** Marks stages that were found as used by this build. */

@@ -190,10 +190,8 @@ async function runStep(run: Run, index: number, trail: StageTrail): Promise<Stag
   const { context, steps, record } = run;
   const step = steps[index];
   if (!step) return trail;
-  const startedAt = performance.now();
-  await step.run();
-  const stepMs = performance.now() - startedAt;
   const { trail: next, verdict } = judgeStep(trail, step.stage);
+  const stepMs = await timeStep(run.keeper, verdict, step.run);
   const outcome = await trySave(run, index, stepMs, verdict);
   if (outcome === undefined) return next;
   const { unsaved, isEnd, keepsSecret } = outcome;
@@ -202,6 +200,14 @@ async function runStep(run: Run, index: number, trail: StageTrail): Promise<Stag
   if (trail.ended === undefined) context.log.info(`no stage: ${unsaved}`);
   if (isEnd) return { ...next, ended: unsaved };
   return keepsSecret ? trail : next;
+}
+
+/** What a step took that a stage would save. */
+async function timeStep(keeper: StageKeeper, verdict: Verdict, run: () => Promise<void>): Promise<number> {
+  keeper.beginStep?.({ mayBeStage: verdict === "plain" });
+  const startedAt = performance.now() - (keeper.startMs ?? 0);
+  await run();
+  return performance.now() - startedAt - (keeper.startMs ?? 0);
 }
 
 /** Why there is no stage after a step. */
@@ -224,13 +230,17 @@ async function trySave(
   if (!step) return undefined;
   if (typeof verdict === "object") return { unsaved: verdict.why };
   const isTooCheap = (sizeBytes: number): boolean =>
-    step.cache !== true && stepMs <= (estimateCost(settings.memory.readCosts(), sizeBytes) ?? 0);
+    !keeper.isStage &&
+    step.cache !== true &&
+    stepMs <= (estimateCost(settings.memory.readCosts(), sizeBytes) ?? 0);
   const tooCheap = {
     unsaved: `"${step.title}" took ${formatDuration(stepMs)}, which is less than a stage costs`,
   };
   if (isTooCheap(0)) return tooCheap;
   const startedAt = performance.now();
-  const [obstacle, sizeBytes] = await Promise.all([keeper.findObstacle(), keeper.measureBytes()]);
+  const [obstacle, sizeBytes] = keeper.isStage
+    ? [undefined, 0]
+    : await Promise.all([keeper.findObstacle(), keeper.measureBytes()]);
   if (obstacle !== undefined) return { unsaved: `after "${step.title}" ${obstacle}`, isEnd: true };
   if (canonicalize(await step.readIdentity()) !== canonicalize(step.identity))
     return { unsaved: `the sources of "${step.title}" changed while it ran`, isEnd: true };
@@ -254,6 +264,7 @@ async function save(
   const { context, keeper, settings, keys, steps } = run;
   const key = keys[index + 1] ?? "";
   if (!(await saveAs(run, key))) return { unsaved: "it could not be saved", isEnd: true };
+  if (keeper.isStage) return undefined;
   settings.memory.learn({ saveMs: performance.now() - startedAt, sizeBytes });
   try {
     await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });

@@ -1,20 +1,20 @@
 import assert from "node:assert/strict";
 import * as fs from "node:fs";
 import * as path from "node:path";
+import { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import * as tar from "tar-stream";
-import { packContent, packEntries, type ArchiveTarget } from "../../src/communicators/archive";
+import { packContent, packEntries, type Archive, type ArchiveTarget } from "../../src/communicators/archive";
 import { listSource, type SourceSpec } from "../../src/core/source-tree";
 import { makeFolder } from "../support/context";
-import type { Readable } from "node:stream";
 
 async function packSource(
   source: SourceSpec,
   cwd: string,
   target: ArchiveTarget,
   signal: AbortSignal,
-): Promise<Readable> {
+): Promise<Archive> {
   return packEntries(await listSource(source, { cwd, signal }), path.join(cwd, source.path), target);
 }
 
@@ -28,10 +28,19 @@ interface Listed {
   content: string;
 }
 
-async function list(archive: Readable): Promise<Listed[]> {
+async function list(archive: Archive): Promise<Listed[]> {
   const extract = tar.extract();
-  archive.on("error", (error) => extract.destroy(error));
-  archive.pipe(extract);
+  let sizeBytes = 0;
+  const bytes = Readable.from(
+    (async function* () {
+      for await (const piece of archive.stream()) {
+        sizeBytes += piece.length;
+        yield Buffer.from(piece);
+      }
+    })(),
+  );
+  bytes.on("error", (error) => extract.destroy(error));
+  bytes.pipe(extract);
   const found: Listed[] = [];
   for await (const entry of extract) {
     const { name, type, mode, linkname, uid, gid } = entry.header;
@@ -44,6 +53,7 @@ async function list(archive: Readable): Promise<Listed[]> {
       content: type === "symlink" ? (linkname ?? "") : content,
     });
   }
+  assert.equal(archive.measureBytes(), sizeBytes);
   return found;
 }
 
@@ -97,6 +107,6 @@ test("a file that changes after it was hashed is noticed", async (t) => {
     fs.writeFileSync(file, Buffer.alloc(size, "a"));
     const archive = await packSource({ path: "file" }, cwd, { ...here, path: "file" }, never);
     fs.writeFileSync(file, Buffer.alloc(size, "b"));
-    await assert.rejects(list(archive), /it changed while it was read/);
+    await assert.rejects(list(archive), /file changed while it was read/);
   }
 });

@@ -69,7 +69,7 @@ export function testDockerDriver(name: string, open: () => Promise<DriverUnderTe
       await assert.rejects(driver.runCommand(id, { argv: ["cat", "/x"], environment: [], signal: never }));
       await driver.startContainer(id, never);
       const archive = packContent(Buffer.from("hello"), 0o644, target("greeting"));
-      await driver.putArchive(id, "/tmp", archive, never);
+      await driver.putArchive(id, "/tmp", archive.stream(), never);
       const output: Buffer[] = [];
       const run = (argv: string[]): Promise<number> =>
         driver.runCommand(id, {
@@ -90,7 +90,7 @@ export function testDockerDriver(name: string, open: () => Promise<DriverUnderTe
         ...target("new/file"),
         newFolders: ["new"],
       });
-      await driver.putArchive(id, "/tmp", archive, never);
+      await driver.putArchive(id, "/tmp", archive.stream(), never);
       assert.equal((await driver.findPath(id, "/tmp/new", never))?.isFolder, true);
       assert.equal((await driver.findPath(id, "/tmp/new/file", never))?.isFolder, false);
       assert.equal(await driver.findPath(id, "/tmp/none", never), undefined);
@@ -98,7 +98,10 @@ export function testDockerDriver(name: string, open: () => Promise<DriverUnderTe
       assert.equal(files.get("new/file")?.toString(), "inside");
       await assert.rejects(driver.getArchive(id, "/tmp/none", never), /Fetching \/tmp\/none/);
       const late = packContent(Buffer.from(""), 0o644, target("x"));
-      await assert.rejects(driver.putArchive(id, "/no/such", late, never), /Sending files to \/no\/such/);
+      await assert.rejects(
+        driver.putArchive(id, "/no/such", late.stream(), never),
+        /Sending files to \/no\/such/,
+      );
       const exported = await unpackFiles(await driver.exportContainer(id, never));
       assert.equal(exported.get("tmp/new/file")?.toString(), "inside");
       await driver.removeContainer(id, never);
@@ -166,6 +169,37 @@ export function testDockerDriver(name: string, open: () => Promise<DriverUnderTe
       await driver.removeContainer(id, never);
       for (const title of ["unmarked", "above", "below"])
         await driver.untagImage(`kiln.local/${prefix}/suite/${title}:one`, never);
+    });
+
+    test("files on top of an image make another of the same configuration, one layer higher, that is whole without a container", async () => {
+      const below = await makeImage("ground", ['CMD ["a"]', "LABEL made=here"]);
+      const { driver } = await (opened ??= open());
+      const base = await driver.findImage(below, never);
+      assert.ok(base);
+      const place = { repository: `kiln.local/${prefix}/suite/files`, tag: "one" };
+      tags.add(`${place.repository}:one`);
+      const archive = packContent(Buffer.from("on top"), 0o640, {
+        ...target("new/file"),
+        newFolders: ["new"],
+      });
+      const id = await driver.addLayer({ base, archive, ...place, comment: "mine" }, never);
+      const found = await driver.findImage(`${place.repository}:one`, never);
+      assert.equal(found?.id, id);
+      assert.deepEqual(found?.config, base.config);
+      assert.deepEqual([found?.comment, found?.parent], ["mine", ""]);
+      assert.deepEqual(found?.layers.slice(0, -1), base.layers);
+      const made = await makeContainer(id);
+      const files = await unpackFiles(await driver.getArchive(made.id, "/new", never));
+      assert.equal(files.get("new/file")?.toString(), "on top");
+      await driver.removeContainer(made.id, never);
+      // Nothing ties the two together: the one below may go.
+      await driver.untagImage(`kiln.local/${prefix}/suite/ground:one`, never);
+      assert.equal(await driver.findImage(below, never), undefined);
+      const again = await makeContainer(id);
+      assert.ok(await driver.findPath(again.id, "/new/file", never));
+      await driver.removeContainer(again.id, never);
+      await driver.untagImage(`${place.repository}:one`, never);
+      assert.equal(await driver.findImage(id ?? "", never), undefined);
     });
 
     test("an image goes with its last name, but not while a container, even one never started, uses it", async () => {

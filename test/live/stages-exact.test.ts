@@ -1,10 +1,13 @@
 /** What a resumed build makes equals what a cold one makes, over random chains of steps and edits on the real engine. */
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { runBuild } from "../../src/core/build";
 import { StageMemory } from "../../src/core/stage-memory";
 import { DockerBuilder } from "../../src/platforms/docker/builder";
+import type { DockerDriver } from "../../src/platforms/docker/driver";
 import type { UnitOptions } from "../../src/core/model";
 import { readUnits, toProvisionerStep, toStagedStep } from "../../src/provider/units";
 import { requirePlatform } from "../../src/provider/platforms";
@@ -43,10 +46,21 @@ const unit: fc.Arbitrary<UnitOptions> = fc.oneof(
     .map(([file, content]) => ({ type: "file", content, destination: `/d${file}/sent` })),
 );
 
+/** Enough files for a layer; the folder is put in place of the name below. */
+const many: fc.Arbitrary<UnitOptions> = fc
+  .tuple(fc.constantFrom("MANY", "MANY/"), fc.constantFrom("/n0", "/n0/n1", "/n1/", "/d0/n", "/tmp"))
+  .map(([source, destination]) => ({ type: "file", source, destination }));
+const first: fc.Arbitrary<UnitOptions[]> = fc.array(many, { maxLength: 2 });
+
 const chain = fc.record({
-  units: fc.array(unit, { minLength: 2, maxLength: 6 }),
+  units: fc
+    .tuple(first, fc.array(unit, { minLength: 2, maxLength: 5 }), fc.array(many, { maxLength: 1 }))
+    .map((lists) => lists.flat()),
   /** Which step another takes the place of, in turn. */
-  edits: fc.array(fc.tuple(fc.nat(5), unit), { minLength: 1, maxLength: 2 }),
+  edits: fc.array(fc.tuple(fc.nat(5), fc.oneof({ weight: 4, arbitrary: unit }, many)), {
+    minLength: 1,
+    maxLength: 2,
+  }),
   changes: fc.constantFrom<string[]>([], ['CMD ["sh"]'], ["ENV A=1", "USER 5"]),
   user: fc.constantFrom(undefined, "0:7"),
 });
@@ -55,7 +69,9 @@ test("an image from a resumed build equals the one from a cold build", async (t)
   process.env["PULUMI_KILN_HOME"] = makeFolder(t);
   const driver = await openDriver();
   const site = new DockerSite(driver, []);
+  const folder = makeManyFiles(makeFolder(t));
   let builds = 0;
+  let layers = 0;
   let reused = 0;
 
   async function buildImage(
@@ -70,7 +86,15 @@ test("an image from a resumed build equals the one from a cold build", async (t)
       async (context) => {
         const read = readUnits(
           requirePlatform("docker:Image"),
-          { provisioners: units.map((each) => ({ ...each, cache: true })) },
+          {
+            provisioners: units.map((each) => ({
+              ...each,
+              ...(typeof each["source"] === "string"
+                ? { source: each["source"].replace("MANY", folder) }
+                : {}),
+              cache: true,
+            })),
+          },
           [],
         );
         assert.deepEqual(read.problems, []);
@@ -79,8 +103,9 @@ test("an image from a resumed build equals the one from a cold build", async (t)
           toStagedStep(each, context, { text: false, isSecret: false }),
         );
         const repository = `kiln.local/p/exact-${process.pid}/${OWNER}`;
+        const counting = interceptAddLayer(driver, () => layers++);
         const builder = new DockerBuilder({
-          driver,
+          driver: counting,
           options: { image: tinyImage(), ...options },
           repository,
           tag: id,
@@ -117,6 +142,34 @@ test("an image from a resumed build equals the one from a cold build", async (t)
     }),
     { numRuns: CHAINS },
   );
-  t.diagnostic(`${builds} builds, ${reused} of them resumed`);
+  t.diagnostic(`${builds} builds, ${reused} of them resumed, ${layers} uploads as layers`);
   assert.ok(reused > CHAINS / 2, String(reused));
+  assert.ok(layers > CHAINS / 2, String(layers));
+  assert.deepEqual(await driver.listTags(`kiln.local/draft/kiln-exact${process.pid}*`, never), []);
 });
+
+function makeManyFiles(parent: string): string {
+  const folder = path.join(parent, "many");
+  for (let index = 0; index < 120; index++) {
+    const sub = path.join(folder, `s${index % 7}`);
+    fs.mkdirSync(sub, { recursive: true, mode: index % 7 === 3 ? 0o700 : 0o755 });
+    fs.writeFileSync(path.join(sub, `f ${index} ü`), `${index}\n`.repeat(index), {
+      mode: index % 5 === 0 ? 0o755 : 0o640,
+    });
+  }
+  fs.symlinkSync("../s0", path.join(folder, "s1/link"));
+  fs.mkdirSync(path.join(folder, "empty"));
+  fs.writeFileSync(path.join(folder, "n".repeat(130)), "long");
+  fs.chmodSync(path.join(folder, "s0/f 0 ü"), 0o4755);
+  return folder;
+}
+
+function interceptAddLayer(driver: DockerDriver, onLayer: () => void): DockerDriver {
+  return new Proxy(driver, {
+    get(target, name) {
+      if (name === "addLayer") onLayer();
+      const member = Reflect.get(target, name) as unknown;
+      return typeof member === "function" ? (member.bind(target) as unknown) : member;
+    },
+  });
+}

@@ -6,6 +6,7 @@ import type { LocalSource } from "../../core/model";
 import { listSource, type SourceEntry } from "../../core/source-tree";
 import { entryKind, walkSource } from "../../core/source-walk";
 import { quote } from "../ssh-command";
+import { ChangedFileError } from "./changed-file";
 
 /** Names that a list with one name per line cannot hold go by their number, and get their name at the end. */
 const ODD_NAME = /[\n\r\\]/;
@@ -150,14 +151,6 @@ async function hashFile(planned: PlannedEntry, signal: AbortSignal): Promise<str
   const [entry] = await listSource({ path: file }, { cwd: path.sep, signal });
   if (entry?.sizeBytes !== sizeBytes || entry.mtimeMs !== mtimeMs) throw new ChangedFileError(file);
   return entry.hash;
-}
-
-/** The file is not any more what was listed. */
-export class ChangedFileError extends Error {
-  constructor(file: string) {
-    super(`${file} changed while it was read. Run again when nothing writes to it`);
-    this.name = "ChangedFileError";
-  }
 }
 
 function makePlan(title: string, isFolder: boolean, entries: PlannedEntry[]): Plan {

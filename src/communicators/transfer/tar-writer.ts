@@ -4,6 +4,7 @@
 const BLOCK_BYTES = 512;
 const NAME_BYTES = 100;
 const OCTAL_SIZE_LIMIT = 8 ** 11;
+const OCTAL_OWNER_LIMIT = 8 ** 7;
 
 export interface TarHeader {
   name: string;
@@ -14,10 +15,12 @@ export interface TarHeader {
   sizeBytes?: number;
   /** Of a symbolic link. */
   target?: string;
+  /** Default: whoever unpacks it, or root where that is kept. */
+  owner?: { uid: number; gid: number };
 }
 
 const TYPES = { file: "0", symlink: "2", directory: "5" };
-/** What all headers share: the owner is whoever unpacks, and the checksum counts its own field as spaces. */
+/** What all headers share; the checksum counts its own field as spaces. */
 const EMPTY_HEADER = Buffer.alloc(BLOCK_BYTES);
 EMPTY_HEADER.write("0000000\x000000000", 108);
 EMPTY_HEADER.write("        ", 148);
@@ -36,17 +39,7 @@ export function writeTarHeader(chunk: Buffer, at: number, header: TarHeader): nu
   let end = at;
   if (Buffer.byteLength(target) > NAME_BYTES) end = writeLongName(chunk, end, "K", target);
   if (Buffer.byteLength(name) > NAME_BYTES) end = writeLongName(chunk, end, "L", name);
-  const seconds = Math.max(0, Math.floor(header.mtimeMs / 1000));
-  return writeBlock(
-    chunk,
-    end,
-    name,
-    header.mode,
-    header.sizeBytes ?? 0,
-    seconds,
-    TYPES[header.kind],
-    target,
-  );
+  return writeBlock(chunk, end, { ...header, name, target }, TYPES[header.kind]);
 }
 
 /** The header as a piece of its own. */
@@ -69,32 +62,29 @@ export const TAR_END = Buffer.alloc(2 * BLOCK_BYTES);
 
 function writeLongName(chunk: Buffer, at: number, type: string, text: string): number {
   const length = Buffer.byteLength(text) + 1;
-  const begin = writeBlock(chunk, at, "././@LongLink", 0o644, length, 0, type, "");
+  const header = { name: "././@LongLink", mode: 0o644, sizeBytes: length, mtimeMs: 0 };
+  const begin = writeBlock(chunk, at, header, type);
   const end = begin + roundToBlock(length);
   chunk.fill(0, begin, end);
   chunk.write(text, begin);
   return end;
 }
 
-function writeBlock(
-  chunk: Buffer,
-  at: number,
-  name: string,
-  mode: number,
-  sizeBytes: number,
-  mtimeSeconds: number,
-  type: string,
-  target: string,
-): number {
+function writeBlock(chunk: Buffer, at: number, header: Omit<TarHeader, "kind">, type: string): number {
+  const { name, mode, sizeBytes = 0, mtimeMs, target = "", owner } = header;
   chunk.set(EMPTY_HEADER, at);
   const nameEnd = at + chunk.write(name, at, NAME_BYTES); // what is longer stands before this block
   writeOctal(chunk, at + 100, mode, 7);
+  if (owner) {
+    writeOwner(chunk, at + 108, owner.uid);
+    writeOwner(chunk, at + 116, owner.gid);
+  }
   if (sizeBytes < OCTAL_SIZE_LIMIT) writeOctal(chunk, at + 124, sizeBytes, 11);
   else {
     chunk[at + 124] = 0x80;
     chunk.writeBigUInt64BE(BigInt(sizeBytes), at + 128);
   }
-  writeOctal(chunk, at + 136, mtimeSeconds, 11);
+  writeOctal(chunk, at + 136, Math.max(0, Math.floor(mtimeMs / 1000)), 11);
   chunk[at + 156] = type.charCodeAt(0);
   const targetEnd = at + 157 + chunk.write(target, at + 157, NAME_BYTES);
   // Everything else is 0, and adds nothing.
@@ -103,6 +93,13 @@ function writeBlock(
   writeOctal(chunk, at + 148, sum, 6);
   chunk[at + 154] = 0;
   return at + BLOCK_BYTES;
+}
+
+function writeOwner(chunk: Buffer, at: number, id: number): void {
+  if (id < OCTAL_OWNER_LIMIT) return writeOctal(chunk, at, id, 7);
+  chunk.fill(0, at, at + 8);
+  chunk[at] = 0x80;
+  chunk.writeUInt32BE(id, at + 4);
 }
 
 function sumBytes(chunk: Buffer, from: number, to: number): number {

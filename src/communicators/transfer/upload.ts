@@ -5,20 +5,12 @@ import type { LocalSource } from "../../core/model";
 import { listSource } from "../../core/source-tree";
 import { formatVariables, READ_VARIABLES } from "../ssh-command";
 import { streamArchive } from "./archive-stream";
+import { ChangedFileError } from "./changed-file";
 import { chooseItems, itemBytes } from "./choose-items";
 import { chooseForm, compress, SlowLinkError, watchLink } from "./link";
 import { MissingProgramError, type Machine } from "./machine";
 import { chooseHashProgram, formatManifest, manifestLineBytes, type HashProgram } from "./manifest";
-import {
-  ChangedFileError,
-  formatMode,
-  formatModes,
-  groupByMode,
-  hashAll,
-  hashFiles,
-  planUpload,
-  type Plan,
-} from "./plan";
+import { formatMode, formatModes, groupByMode, hashAll, hashFiles, planUpload, type Plan } from "./plan";
 import { Reception, ReceptionError, type Answer } from "./reception";
 import { CLEAN_SCRIPT } from "./receive-script";
 import { uploadBySftp } from "./sftp-upload";

@@ -1,5 +1,11 @@
 import * as path from "node:path";
-import { packContent, packEntries, type ArchiveOwner, type ArchiveTarget } from "../../communicators/archive";
+import {
+  packContent,
+  packEntries,
+  type Archive,
+  type ArchiveOwner,
+  type ArchiveTarget,
+} from "../../communicators/archive";
 import { fetchInto } from "../../communicators/transfer/place";
 import { unpackTar } from "../../communicators/transfer/unpack";
 import { ConnectionLostError, TimeoutError } from "../../core/errors";
@@ -19,6 +25,8 @@ export interface CommunicatorOptions {
   environment: Record<string, string>;
   /** Runs in the started container, before anything else does. */
   onStart?: () => Promise<void>;
+  /** Offered what is sent below "/" to an untouched container, as a name there that is new; false: it goes into the container. */
+  addLayer?: (name: string, archive: Archive, signal: AbortSignal) => Promise<boolean>;
 }
 
 /** Talks to the build's container, which may be exchanged. It is started when the first command needs it: files alone do not. */
@@ -27,6 +35,10 @@ export class DockerCommunicator implements Communicator {
   /** "" before there is one. */
   container = "";
   isStarted = false;
+  /** It holds what its image does, and nothing else. */
+  isUntouched = true;
+  /** How long containers took to start. */
+  startMs = 0;
   private owner: ArchiveOwner | undefined;
   private commands = 0;
 
@@ -36,6 +48,7 @@ export class DockerCommunicator implements Communicator {
   use(container: string): void {
     this.container = container;
     this.isStarted = false;
+    this.isUntouched = true;
   }
 
   async reconnect(signal: AbortSignal): Promise<void> {
@@ -72,8 +85,7 @@ export class DockerCommunicator implements Communicator {
   }
 
   async upload(local: LocalSource, remote: string, signal: AbortSignal): Promise<void> {
-    const { driver, cwd } = this.options;
-    const { container } = this;
+    const { cwd } = this.options;
     const isFolder = remote.endsWith("/");
     const folder = isFolder ? remote.replace(/\/+$/, "") || "/" : dirname(remote);
     const { base, missing } = await this.findBase(folder, signal);
@@ -82,12 +94,26 @@ export class DockerCommunicator implements Communicator {
       path: [...missing, ...(isFolder ? [] : [basename(remote)])].join("/"),
       owner: await this.findOwner(signal),
     };
-    if ("content" in local) {
-      return driver.putArchive(container, base, packContent(local.content, local.mode, target), signal);
-    }
-    const entries = await listSource(local, { cwd, signal });
-    const archive = packEntries(entries, path.resolve(cwd, local.path), target);
-    await driver.putArchive(container, base, archive, signal);
+    const archive =
+      "content" in local
+        ? packContent(local.content, local.mode, target)
+        : packEntries(await listSource(local, { cwd, signal }), path.resolve(cwd, local.path), target);
+    if (base === "/" && (await this.sendAsLayer(archive, target, signal))) return;
+    this.isUntouched = false;
+    await this.options.driver.putArchive(this.container, base, archive.stream(), signal);
+  }
+
+  /** Only below a name that is new: a layer would take the place of what is there, instead of joining it. */
+  private async sendAsLayer(
+    archive: Archive,
+    { newFolders, path: target }: ArchiveTarget,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { addLayer, driver } = this.options;
+    const name = newFolders[0] ?? target;
+    if (!addLayer || !this.isUntouched || name === "") return false;
+    if (newFolders.length === 0 && (await driver.findPath(this.container, `/${name}`, signal))) return false;
+    return addLayer(name, archive, signal);
   }
 
   async download(
@@ -109,9 +135,12 @@ export class DockerCommunicator implements Communicator {
 
   async start(signal: AbortSignal): Promise<void> {
     if (this.isStarted) return;
+    const startedAt = performance.now();
+    this.isUntouched = false;
     await this.options.driver.startContainer(this.container, signal);
     this.isStarted = true;
     await this.options.onStart?.();
+    this.startMs += performance.now() - startedAt;
   }
 
   private async isRunning(signal: AbortSignal): Promise<boolean> {

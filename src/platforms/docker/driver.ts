@@ -79,6 +79,16 @@ export interface CommitOptions {
   pause?: boolean;
 }
 
+export interface LayerOptions {
+  /** The image below; the new one has its configuration. */
+  base: ImageDetails;
+  /** Files from the root on. Each piece of it is sent before the next is asked for; it may be streamed again. */
+  archive: { measureBytes(): number; stream(): AsyncIterable<Uint8Array> };
+  repository: string;
+  tag: string;
+  comment: string;
+}
+
 export type OnProgress = (text: string) => void;
 
 /** The calls about images. Not found is a value; everything else that fails throws. */
@@ -104,6 +114,8 @@ export interface ImageDriver {
   /** The digest that the registry gave. */
   pushImage(repository: string, tag: string, onProgress: OnProgress, signal: AbortSignal): Promise<string>;
   saveImages(references: string[], signal: AbortSignal): Promise<Readable>;
+  /** The id of an image that is another one with one more layer, made without a container, so without a parent; undefined where the engine cannot. */
+  addLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined>;
 }
 
 /** The calls to a Docker engine that the platform makes. */
@@ -117,7 +129,13 @@ export interface DockerDriver extends ImageDriver {
   removeContainer(id: string, signal: AbortSignal): Promise<void>;
   runCommand(container: string, options: CommandOptions): Promise<number>;
   findPath(container: string, path: string, signal: AbortSignal): Promise<PathDetails | undefined>;
-  putArchive(container: string, folder: string, archive: Readable, signal: AbortSignal): Promise<void>;
+  /** Each piece of the archive is sent before the next is asked for. */
+  putArchive(
+    container: string,
+    folder: string,
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void>;
   getArchive(container: string, path: string, signal: AbortSignal): Promise<Readable>;
   exportContainer(container: string, signal: AbortSignal): Promise<Readable>;
   commitContainer(options: CommitOptions, signal: AbortSignal): Promise<string>;

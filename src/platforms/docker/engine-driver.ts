@@ -137,7 +137,12 @@ export class EngineDriver extends EngineImages implements DockerDriver {
     return { name: stat.name, isFolder: (stat.mode & GO_MODE_FOLDER) !== 0, linkTarget: stat.linkTarget };
   }
 
-  async putArchive(container: string, folder: string, archive: Readable, signal: AbortSignal): Promise<void> {
+  async putArchive(
+    container: string,
+    folder: string,
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
     await this.engine.request({
       attempt: `Sending files to ${folder}`,
       method: "PUT",

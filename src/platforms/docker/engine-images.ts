@@ -1,9 +1,18 @@
 import { Readable } from "node:stream";
 import { encodeRegistryAuth, findCredentials } from "./credentials";
-import type { ContainerDetails, ImageDetails, ImageDriver, InUse, ListedImage, OnProgress } from "./driver";
-import type { ImageConfig } from "./driver";
+import type {
+  ContainerDetails,
+  ImageConfig,
+  ImageDetails,
+  ImageDriver,
+  InUse,
+  LayerOptions,
+  ListedImage,
+  OnProgress,
+} from "./driver";
 import type { Engine } from "./engine";
 import { EngineError } from "./engine-error";
+import { addLayer } from "./engine-layers";
 import { LayerProgress } from "./layer-progress";
 import type { RegistryAuth } from "./options";
 import { formatReference, parseReference } from "./reference";
@@ -163,6 +172,10 @@ export abstract class EngineImages implements ImageDriver {
       signal,
     });
     return body;
+  }
+
+  addLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined> {
+    return addLayer(this.engine, options, signal);
   }
 
   abstract findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;

@@ -1,8 +1,7 @@
 import type { OutgoingHttpHeaders } from "node:http";
-import { Readable } from "node:stream";
 import type { Endpoint } from "./endpoint";
 import { EngineUnreachableError } from "./engine-error";
-import { BodyError, exchange, type Exchange } from "./exchange";
+import { BodyError, exchange, type Exchange, type ExchangeOptions } from "./exchange";
 import type { Connector } from "./transport";
 
 /** A value of a query: objects are sent as JSON (filters), lists as repeated keys, undefined not at all. */
@@ -62,10 +61,14 @@ export async function callEngine(
   }
 }
 
-function encodeBody(body: unknown): { body?: string | Buffer | Readable; contentType?: string } {
+function encodeBody(body: unknown): { body?: ExchangeOptions["body"]; contentType?: string } {
   if (body === undefined) return {};
-  if (body instanceof Readable || Buffer.isBuffer(body)) return { body, contentType: "application/x-tar" };
+  if (Buffer.isBuffer(body) || isStream(body)) return { body, contentType: "application/x-tar" };
   return { body: JSON.stringify(body), contentType: "application/json" };
+}
+
+function isStream(body: unknown): body is AsyncIterable<Uint8Array> {
+  return typeof body === "object" && body !== null && Symbol.asyncIterator in body;
 }
 
 function encodeQuery(query: { [key: string]: QueryValue }): string {

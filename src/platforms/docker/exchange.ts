@@ -8,7 +8,8 @@ export interface ExchangeOptions {
   method: string;
   path: string;
   headers: OutgoingHttpHeaders;
-  body?: string | Buffer | Readable;
+  /** A stream's pieces are sent before the next is asked for. */
+  body?: string | Buffer | AsyncIterable<Uint8Array>;
   signal?: AbortSignal;
   /** How long the answer's headers may take; without it, as long as the engine likes. */
   timeoutMs?: number;
@@ -91,17 +92,29 @@ function send(request: ClientRequest, { body, signal, timeoutMs }: ExchangeOptio
       socket.once("close", release);
       resolve({ response, upgraded: socket, cut });
     });
-    sendBody(request, body, cut);
+    if (body === undefined || typeof body === "string" || Buffer.isBuffer(body)) request.end(body);
+    else void sendStream(request, body, cut);
   });
 }
 
-function sendBody(request: ClientRequest, body: ExchangeOptions["body"], cut: (reason: Error) => void): void {
-  if (!(body instanceof Readable)) {
-    request.end(body);
-    return;
+async function sendStream(
+  request: ClientRequest,
+  body: AsyncIterable<Uint8Array>,
+  cut: (reason: Error) => void,
+): Promise<void> {
+  const closed = new Promise<void>((resolve) => request.once("close", resolve));
+  // One that is left by its own iterator calls that an error.
+  const chunks = (body instanceof Readable ? body.iterator({ destroyOnReturn: false }) : body) as typeof body;
+  try {
+    for await (const chunk of chunks) {
+      await Promise.race([closed, new Promise((resolve) => request.write(chunk, resolve))]);
+      // The engine may refuse before it has read everything: then nobody needs the rest.
+      if (request.destroyed) return;
+    }
+    request.end();
+  } catch (error) {
+    cut(new BodyError((error as Error).message, { cause: error }));
+  } finally {
+    if (body instanceof Readable) body.destroy();
   }
-  body.once("error", (error) => cut(new BodyError(error.message, { cause: error })));
-  // The engine may refuse before it has read everything: then nobody needs the rest.
-  request.once("close", () => body.destroy());
-  body.pipe(request);
 }

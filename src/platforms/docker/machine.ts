@@ -1,6 +1,6 @@
 import * as path from "node:path";
 import type { BuildContext } from "../../core/context";
-import { DockerCommunicator } from "./communicator";
+import { DockerCommunicator, type CommunicatorOptions } from "./communicator";
 import type { DockerDriver, ImageConfig, ImageDetails } from "./driver";
 import type { DockerImageOptions } from "./options";
 
@@ -29,7 +29,7 @@ export class BuildMachine {
     private readonly context: BuildContext,
     private readonly build: { driver: DockerDriver; options: DockerImageOptions },
     readonly source: ImageDetails,
-    onStart?: () => Promise<void>,
+    hooks: Pick<CommunicatorOptions, "onStart" | "addLayer"> = {},
   ) {
     const { driver, options } = build;
     this.names = nameContainers(nameContainer(context.buildId));
@@ -39,7 +39,7 @@ export class BuildMachine {
       user: options.user ?? "",
       imageUser: source.config.User ?? "",
       environment: options.environment ?? {},
-      onStart,
+      ...hooks,
     });
   }
 

@@ -8,6 +8,7 @@ import { guardAdopted, releaseAdopted } from "./adopted";
 import { claimRepository, collect, isClaimReference, dropClaim, listClaims, putClaim } from "./claim-tags";
 import { formatClaimTag } from "../../core/claims";
 import { findCredentials } from "./credentials";
+import { collectDrafts, dropDrafts } from "./drafts";
 import type { DockerDriver } from "./driver";
 import { nameContainer, nameContainers } from "./machine";
 import type { DockerImageOptions, RegistryAuth } from "./options";
@@ -15,7 +16,7 @@ import { parseReference } from "./reference";
 import { readPinned } from "./references";
 import { deleteManifest, findManifest } from "./registry";
 import { findSource, fitsPlatform, platformOf } from "./source-image";
-import { dropStage, findSourceId, listStages } from "./stages";
+import { dropStage, findSourceId, listStages } from "./stage-images";
 
 const REGISTRY_DEADLINE_MS = 10_000;
 
@@ -48,8 +49,9 @@ export class DockerSite implements Site<DockerImageOptions> {
     return usedBy;
   }
 
-  collect(signal: AbortSignal): Promise<void> {
-    return collect(this.driver, signal);
+  async collect(signal: AbortSignal): Promise<void> {
+    await collect(this.driver, signal);
+    await collectDrafts(this.driver, signal);
   }
 
   createBuilder(
@@ -197,6 +199,7 @@ export class DockerSite implements Site<DockerImageOptions> {
       const container = await this.driver.findContainer(name, signal);
       if (container?.name === name) await this.driver.removeContainer(container.id, signal);
     }
+    await dropDrafts(this.driver, machine, signal);
   }
 
   async explainKept(machine: string, signal: AbortSignal): Promise<string | undefined> {

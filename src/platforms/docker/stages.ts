@@ -1,27 +1,18 @@
-/**
- * Stages as images, committed from the build's container: `kiln.local/stage/<key>:<resource>-<build>`, a tag for each build
- * that made or used it, so that `docker image prune` leaves it. The form is for ever.
- */
+import type { Archive } from "../../communicators/archive";
+import { ChangedFileError } from "../../communicators/transfer/changed-file";
 import type { BuildContext } from "../../core/context";
+import { describeError } from "../../core/errors";
 import type { Json, StageKeeper } from "../../core/model";
-import {
-  findNewest,
-  formatStageMark,
-  ownerOfStages,
-  parseStageMark,
-  type StageMark,
-} from "../../core/stage-claims";
-import type { DockerDriver, ImageConfig, ImageDetails, ListedImage } from "./driver";
-import { BuildMachine, sourceConfig } from "./machine";
+import { throwIfAborted } from "../../core/retry";
+import { findNewest, formatStageMark, ownerOfStages } from "../../core/stage-claims";
+import { draftRepository } from "./drafts";
+import type { DockerDriver, ImageConfig, ImageDetails, LayerOptions } from "./driver";
+import { fitsLayer } from "./layer-choice";
+import { BuildMachine, nameContainer, sourceConfig } from "./machine";
 import { explainObstacle, readContents, type MachineContents } from "./machine-contents";
 import type { DockerImageOptions } from "./options";
 import { platformOf } from "./source-image";
-
-const PREFIX = "kiln.local/stage/";
-/** Less deep than claims are: neither list shows the other. */
-const PATTERN = `${PREFIX}*`;
-/** Tells a stage's image from a source in the history of an image; nothing is decided by it. */
-const COMMENT = "pulumi-kiln stage";
+import { COMMENT, COMMENT_ON, PATTERN, PREFIX, readMarks } from "./stage-images";
 
 /**
  * A stage of more than this is gone on from, so that what follows does not hold it a second time; for less, a new container
@@ -32,61 +23,19 @@ const MOST_REPEATED_BYTES = 4_000_000;
 /** Longer than any encoded secret that is looked for: one at the cut is found with the next piece. */
 const OVERLAP_BYTES = 64 * 1024;
 
-export async function listStages(driver: DockerDriver, signal: AbortSignal): Promise<StageMark[]> {
-  const images = await driver.listImages(PATTERN, signal);
-  const sizes = new Map(images.map(({ imageId, sizeBytes }) => [imageId, sizeBytes]));
-  for (const { parent } of images)
-    if (parent !== "" && !sizes.has(parent))
-      sizes.set(parent, (await driver.findImage(parent, signal))?.sizeBytes ?? 0);
-  return images.flatMap((image) => {
-    const ownBytes = Math.max(0, image.sizeBytes - (sizes.get(image.parent) ?? 0));
-    return readMarks(image).map((mark) => ({ ...mark, ownBytes }));
-  });
-}
-
-function readMarks({ imageId, tags, createdMs }: ListedImage): Omit<StageMark, "ownBytes">[] {
-  return tags.flatMap((tag) => {
-    const mark = parseReference(tag);
-    return mark ? { ...mark, stageId: imageId, createdMs } : [];
-  });
-}
-
-/** In use by a build: it stays, for a later build to remove. */
-export async function dropStage(driver: DockerDriver, mark: StageMark, signal: AbortSignal): Promise<void> {
-  await driver.untagImage(formatReference(mark), signal);
-}
-
-/** The image that the stages below an image stand on. */
-export async function findSourceId(
-  driver: DockerDriver,
-  image: ImageDetails,
-  signal: AbortSignal,
-): Promise<string> {
-  let below = image.parent;
-  for (;;) {
-    const parent = below === "" ? undefined : await driver.findImage(below, signal);
-    if (parent?.comment !== COMMENT) return below;
-    below = parent.parent;
-  }
-}
-
-function formatReference({ key, owner, id }: Pick<StageMark, "key" | "owner" | "id">): string {
-  return `${PREFIX}${key}:${formatStageMark(owner, id)}`;
-}
-
-function parseReference(reference: string): Pick<StageMark, "key" | "owner" | "id"> | undefined {
-  const [, key, tag = ""] = /^kiln\.local\/stage\/([0-9a-f]+):([^/:]+)$/.exec(reference) ?? [];
-  const mark = parseStageMark(tag);
-  return key !== undefined && mark ? { key, ...mark } : undefined;
-}
-
 /** One build's view of the engine's stages. */
 export class DockerStages implements StageKeeper {
   readonly build: BuildMachine;
   private found = new Map<string, { stageId: string; sizeBytes: number }>();
   private before: MachineContents | undefined;
+  private baseId: string;
   private baseBytes: number;
   private isSaved = false;
+  private mayBeStage = false;
+  private takesLayers = true;
+  private drafts = 0;
+  /** The image of files that the container was made of. */
+  private draft: { id: string; reference: string } | undefined;
   /** Of the stage that was saved last. */
   private savedId = "";
 
@@ -95,10 +44,26 @@ export class DockerStages implements StageKeeper {
     private readonly setup: { driver: DockerDriver; options: DockerImageOptions; owner: string; id: string },
     private readonly source: ImageDetails,
   ) {
+    this.baseId = source.id;
     this.baseBytes = source.sizeBytes;
-    this.build = new BuildMachine(context, setup, source, async () => {
-      if (this.isSaved) this.before = await this.readContents();
+    this.build = new BuildMachine(context, setup, source, {
+      onStart: async () => {
+        if (this.isSaved) this.before = await this.readContents();
+      },
+      addLayer: (name, archive, signal) => this.addLayer(name, archive, signal),
     });
+  }
+
+  get startMs(): number {
+    return this.build.communicator.startMs;
+  }
+
+  get isStage(): boolean {
+    return this.draft !== undefined && this.build.communicator.isUntouched;
+  }
+
+  beginStep({ mayBeStage }: { mayBeStage: boolean }): void {
+    this.mayBeStage = mayBeStage;
   }
 
   get machine(): { [key: string]: Json | undefined } {
@@ -122,8 +87,10 @@ export class DockerStages implements StageKeeper {
   async openMachine(key: string | undefined, { isSaved }: { isSaved: boolean }): Promise<void> {
     const stage = key === undefined ? undefined : this.found.get(key);
     this.isSaved = isSaved;
+    this.draft = undefined;
     this.baseBytes = stage?.sizeBytes ?? this.source.sizeBytes;
-    await this.build.open(stage?.stageId ?? this.source.id);
+    this.baseId = stage?.stageId ?? this.source.id;
+    await this.build.open(this.baseId);
     const { volumes, tmpfs } = this.setup.options;
     // What is sent into a mount must be told from what was there before.
     if (isSaved && (volumes || tmpfs || hasEntries(this.source.config["Volumes"])))
@@ -162,6 +129,11 @@ export class DockerStages implements StageKeeper {
   async saveStage(key: string): Promise<void> {
     const { driver, options } = this.setup;
     const { signal } = this.context;
+    if (this.draft && this.isStage) {
+      await driver.tagImage(this.draft.id, PREFIX + key, this.tag, signal);
+      await driver.untagImage(this.draft.reference, signal);
+      return;
+    }
     this.savedId = await driver.commitContainer(
       {
         container: this.build.container,
@@ -183,6 +155,40 @@ export class DockerStages implements StageKeeper {
     if (isSmall && !stage.isLast) return;
     this.found.set(key, { stageId: this.savedId, sizeBytes });
     await this.openMachine(key, { isSaved: !stage.isLast });
+  }
+
+  /** Sends files as an image of one layer more, and goes on in a container of that: quicker than into a container and out again. */
+  private async addLayer(name: string, archive: Archive, signal: AbortSignal): Promise<boolean> {
+    const { driver, options } = this.setup;
+    if (!this.isSaved || !this.mayBeStage || !this.takesLayers) return false;
+    if (!fitsLayer(name, archive, options, this.source)) return false;
+    const base = await driver.findImage(this.baseId, signal);
+    if (!base) return false;
+    const place = {
+      repository: draftRepository(nameContainer(this.context.buildId)),
+      tag: `${++this.drafts}`,
+    };
+    const id = await this.tryLayer({ base, archive, ...place, comment: COMMENT_ON + base.id }, signal);
+    if (id === undefined) return false;
+    await this.build.open(id);
+    this.draft = { id, reference: `${place.repository}:${place.tag}` };
+    this.baseId = id;
+    this.baseBytes = base.sizeBytes + archive.measureBytes();
+    return true;
+  }
+
+  private async tryLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined> {
+    try {
+      const id = await this.setup.driver.addLayer(options, signal);
+      this.takesLayers = id !== undefined;
+      return id;
+    } catch (error) {
+      throwIfAborted(signal);
+      if (error instanceof ChangedFileError) throw error;
+      this.takesLayers = false;
+      this.context.log.info(`files go into the container, since not into a layer: ${describeError(error)}`);
+      return undefined;
+    }
   }
 
   private get tag(): string {

@@ -10,6 +10,7 @@ import type {
   DockerDriver,
   ImageDetails,
   InUse,
+  LayerOptions,
   ListedImage,
   OnProgress,
   PathDetails,
@@ -64,7 +65,7 @@ export class FakeDockerDriver implements DockerDriver {
       const own = tags.filter(({ imageId }) => imageId === image.id).map(({ tag }) => tag);
       if (own.length === 0) return [];
       const { parent, sizeBytes } = describeImage(image);
-      return [{ imageId: image.id, tags: own, parent, sizeBytes, createdMs: 0 }];
+      return [{ imageId: image.id, tags: own, parent, sizeBytes, createdMs: Date.now() }];
     });
   }
 
@@ -125,6 +126,22 @@ export class FakeDockerDriver implements DockerDriver {
       const found = references.map((reference) => this.world.lookUp(reference));
       if (found.includes(undefined)) throw new EngineError("Saving", "No such image", 404);
       return Readable.from([Buffer.from(found.map((image) => image?.id).join("\n"))]);
+    });
+  }
+
+  async addLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined> {
+    const unpacked = await unpackFiles(options.archive.stream());
+    return answer(signal, () => {
+      const base = this.world.images.get(options.base.id);
+      if (!base) throw new EngineError("Sending files as a layer", "layer does not exist", 500);
+      const files = new Map([
+        ...base.files,
+        ...[...unpacked].map(([name, content]) => [`/${name}`, content] as const),
+      ]);
+      const image = this.world.makeImage(base.id, base.config, files, options.comment);
+      image.parent = "";
+      this.world.moveName(image, `${options.repository}:${options.tag}`);
+      return image.id;
     });
   }
 
@@ -198,7 +215,12 @@ export class FakeDockerDriver implements DockerDriver {
     });
   }
 
-  async putArchive(id: string, folder: string, archive: Readable, signal: AbortSignal): Promise<void> {
+  async putArchive(
+    id: string,
+    folder: string,
+    archive: AsyncIterable<Uint8Array>,
+    signal: AbortSignal,
+  ): Promise<void> {
     const unpacked = await unpackFiles(archive);
     return answer(signal, () => {
       const { files } = this.world.requireContainer(id, "Sending files to");

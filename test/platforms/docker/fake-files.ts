@@ -15,13 +15,18 @@ export function packFiles(files: Files): Readable {
   return Readable.from(pack, { objectMode: false });
 }
 
-export async function unpackFiles(archive: Readable): Promise<Files> {
+export async function unpackFiles(archive: AsyncIterable<Uint8Array>): Promise<Files> {
   const files: Files = new Map();
-  for await (const entry of archive.pipe(tar.extract())) {
+  for await (const entry of Readable.from(copyEach(archive)).pipe(tar.extract())) {
     const chunks: Buffer[] = [];
     for await (const chunk of entry) chunks.push(chunk as Buffer);
     const name = entry.header.name.replace(/\/$/, "");
     files.set(name, entry.header.type === "directory" ? "folder" : Buffer.concat(chunks));
   }
   return files;
+}
+
+/** A piece may be overwritten when the next is asked for. */
+async function* copyEach(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer> {
+  for await (const piece of pieces) yield Buffer.from(piece);
 }

@@ -1,7 +1,10 @@
 /** Builds with a stage after each step, cut at every call: what is left is whole, is used, and goes with its resource. */
 import assert from "node:assert/strict";
+import * as fs from "node:fs";
+import * as path from "node:path";
 import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { waitUntilClean } from "../../../src/provider/cancel";
 import { dieAt, failAt } from "./faults";
 import { FakeDockerDriver } from "./fake-driver";
 import type { FakeWorld } from "./fake-world";
@@ -11,14 +14,23 @@ import {
   describeWorld,
   destroy,
   endOwners,
+  home,
   makeWorld,
   type Made,
   type Resource,
 } from "./provider-run";
 
 const app: Resource = { stack: "s", name: "staged", lineage: "0000", isStaged: true };
+const withFiles: Resource = { ...app, name: "files", folder: makeFiles() };
 const twin: Resource = { ...app, name: "twin" };
 const MORE_CALLS_THAN_ANY_BUILD = 200;
+
+function makeFiles(): string {
+  const folder = path.join(home, "many");
+  fs.mkdirSync(folder);
+  for (let index = 0; index < 120; index++) fs.writeFileSync(path.join(folder, `${index}`), `${index}`);
+  return `${folder}/`;
+}
 
 function listStageTags(world: FakeWorld): string[] {
   return [...world.images.values()].flatMap(({ names }) =>
@@ -92,16 +104,71 @@ test("two resources share stages, and each takes only its own marks along", asyn
   assert.deepEqual(describeWorld(world), before);
 });
 
+test("files that are sent first are a layer of their own, which a second version uses", async () => {
+  const world = makeWorld();
+  const before = describeWorld(world);
+  const driver = new FakeDockerDriver(world);
+  const first = await create(driver, withFiles, "1");
+  assert.ok(first);
+  await waitUntilClean();
+  const made = world.lookUp(first.outs.artifactId);
+  assert.equal(made?.files.get("/many/99")?.toString(), "99");
+  const names = [...world.images.values()].flatMap((image) => [...image.names]);
+  assert.equal(names.filter((name) => name.startsWith("kiln.local/stage/")).length, 3);
+  assert.deepEqual(
+    names.filter((name) => name.startsWith("kiln.local/draft/")),
+    [],
+  );
+  assert.equal(first.outs["sourceImageId"], world.lookUp("tiny:latest")?.id);
+  const second = await create(driver, withFiles, "2");
+  assert.ok(second);
+  assert.deepEqual(world.lookUp(second.outs.artifactId)?.layers.slice(0, 2), made.layers.slice(0, 2));
+  await deleteReplaced(first);
+  await destroy(driver, withFiles, second);
+  await waitUntilClean();
+  assert.deepEqual(describeWorld(world), before);
+});
+
+test("an engine that takes no layers gets the files into the container, and is asked once", async () => {
+  const world = makeWorld();
+  const driver = new FakeDockerDriver(world);
+  let asked = 0;
+  driver.addLayer = () => {
+    asked++;
+    return asked === 1 ? Promise.reject(new Error("no such layer")) : Promise.resolve(undefined);
+  };
+  const made = await create(driver, withFiles, "1");
+  assert.equal(
+    world
+      .lookUp(made?.outs.artifactId ?? "")
+      ?.files.get("/many/99")
+      ?.toString(),
+    "99",
+  );
+  assert.equal(asked, 1);
+  await waitUntilClean();
+  assert.equal(world.containers.size, 0);
+});
+
 /** The next run succeeds whatever is left, and a destroy after it leaves nothing. */
-async function recover(world: FakeWorld, version: string, before: unknown, where: string): Promise<void> {
+async function recover(
+  world: FakeWorld,
+  resource: Resource,
+  version: string,
+  before: unknown,
+  where: string,
+): Promise<void> {
   endOwners();
-  const made = await mustCreate(world, app, version);
-  await destroy(new FakeDockerDriver(world), app, made);
+  const made = await mustCreate(world, resource, version);
+  await destroy(new FakeDockerDriver(world), resource, made);
   assert.deepEqual(describeWorld(world), before, where);
 }
 
-for (const isDone of [false, true]) {
-  const moment = isDone ? "after the engine has done it" : "before the engine has done it";
+const variants = [app, withFiles].flatMap((resource) =>
+  [false, true].map((isDone) => ({ resource, isDone })),
+);
+for (const { resource, isDone } of variants) {
+  const moment = `${isDone ? "after" : "before"} the engine has done it${resource.folder ? ", with a layer of files" : ""}`;
 
   test(`a staged create whose n-th call fails ${moment} leaves only what the next one uses or removes`, async () => {
     for (let n = 1, isReached = true; isReached; n++) {
@@ -109,13 +176,13 @@ for (const isDone of [false, true]) {
       const world = makeWorld();
       const before = describeWorld(world);
       const fault = failAt(new FakeDockerDriver(world), n, isDone);
-      const made = await create(fault.driver, app, "1");
+      const made = await create(fault.driver, resource, "1");
       assert.equal(world.containers.size, 0, `call ${n}`);
       endOwners();
       if (made) {
-        await destroy(new FakeDockerDriver(world), app, made);
+        await destroy(new FakeDockerDriver(world), resource, made);
         assert.deepEqual(describeWorld(world), before, `call ${n}`);
-      } else await recover(world, n % 2 === 0 ? "1" : "2", before, `call ${n}`);
+      } else await recover(world, resource, n % 2 === 0 ? "1" : "2", before, `call ${n}`);
       isReached = fault.isReached;
     }
   });
@@ -126,11 +193,11 @@ for (const isDone of [false, true]) {
       const world = makeWorld();
       const before = describeWorld(world);
       const death = dieAt(new FakeDockerDriver(world), n, isDone);
-      const dying = create(death.driver, app, "1");
+      const dying = create(death.driver, resource, "1");
       const made = await Promise.race([dying, death.happened.then(() => passTurns(50))]);
       try {
-        if (made) await destroy(new FakeDockerDriver(world), app, made);
-        else await recover(world, n % 2 === 0 ? "1" : "2", before, `call ${n}`);
+        if (made) await destroy(new FakeDockerDriver(world), resource, made);
+        else await recover(world, resource, n % 2 === 0 ? "1" : "2", before, `call ${n}`);
       } finally {
         death.release();
         await dying;

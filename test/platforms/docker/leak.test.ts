@@ -11,6 +11,7 @@ import { DockerBuilder } from "../../../src/platforms/docker/builder";
 import type { DockerDriver } from "../../../src/platforms/docker/driver";
 import { nameContainer } from "../../../src/platforms/docker/machine";
 import { DockerSite } from "../../../src/platforms/docker/site";
+import { waitUntilClean } from "../../../src/provider/cancel";
 import { definition as fileDefinition } from "../../../src/provisioners/file";
 import { definition as shellDefinition } from "../../../src/provisioners/shell";
 import { abortAt, dieAt, failAt, InjectedError } from "./faults";
@@ -127,6 +128,7 @@ async function recover(world: FakeWorld, version: string, before: unknown, where
   const driver = new FakeDockerDriver(world);
   const made = await create(driver, app, version);
   assert.ok(made, where);
+  await waitUntilClean();
   const [image] = [...world.images.values()].slice(1);
   assert.equal(world.images.size, 2, `${where}: one image beside the source`);
   assert.equal(image?.names.size, 3, `${where}: one claim, two tags: ${[...(image?.names ?? [])].join(" ")}`);
@@ -152,6 +154,7 @@ for (const isDone of [false, true]) {
         assert.equal(world.containers.size, 0, where);
         // A failure of what is told only and done by the next run: the image is made, and in state.
         if (made) {
+          await waitUntilClean();
           endOwners();
           await destroy(new FakeDockerDriver(world), app, made);
           assert.deepEqual(describeWorld(world), before, where);

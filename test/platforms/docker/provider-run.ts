@@ -44,6 +44,8 @@ export interface Resource {
   lineage: string;
   /** A stage after each step; without, none. */
   isStaged?: boolean;
+  /** A folder that is sent first, enough for a layer of its own. */
+  folder?: string;
 }
 
 export function makeWorld(): FakeWorld {
@@ -70,6 +72,9 @@ export function makeInputs(resource: Resource, version: string, keep = 1): Input
     keep,
     image: "tiny",
     provisioners: [
+      ...(resource.folder === undefined
+        ? []
+        : [{ type: "file", source: resource.folder, destination: "/many/" }]),
       { type: "shell", inline: ["true"] },
       { type: "file", content: version, destination: "/srv/version" },
     ].map((unit) => ({ ...unit, ...(resource.isStaged ? { cache: true } : {}) })),

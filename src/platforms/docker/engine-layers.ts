@@ -1,0 +1,38 @@
+import type { LayerOptions } from "./driver";
+import type { Engine } from "./engine";
+import { LayerImage, readHistory, type HistoryAnswer } from "./layer-image";
+
+/** Where layers are kept so that an image may be loaded without those which are there. Others want all of them. */
+const STORAGE_DRIVERS = ["overlay2"];
+
+/** Puts the files of an archive on top of an image; undefined where the engine cannot. */
+export async function addLayer(
+  engine: Engine,
+  options: LayerOptions,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { base } = options;
+  const { body: info } = await engine.request<{ Driver?: string }>({
+    attempt: "Asking the engine how it stores images",
+    method: "GET",
+    path: "/info",
+    signal,
+  });
+  if (base.os !== "linux" || !STORAGE_DRIVERS.includes(info.Driver ?? "")) return undefined;
+  const { body: history } = await engine.request<HistoryAnswer[]>({
+    attempt: `Reading the history of ${base.id}`,
+    method: "GET",
+    path: `/images/${base.id}/history`,
+    signal,
+  });
+  const image = new LayerImage(options, readHistory(history, base));
+  await engine.followProgress({
+    attempt: `Sending files as a layer on ${base.id.slice(0, 19)}`,
+    method: "POST",
+    path: "/images/load",
+    query: { quiet: true },
+    body: image.stream(),
+    signal,
+  });
+  return image.id;
+}
