@@ -159,7 +159,7 @@ test("the death of Pulumi's engine ends the build, and a second stack's build is
   await assertNothingLeft(stack, machines);
 
   stack.declare(declareImages(project, "true"));
-  await stack.mustRun(["cancel", "--yes"]);
+  await stack.recover();
   await stack.mustRun(["refresh", "--yes", "--skip-preview", "--clear-pending-creates"]);
   await stack.up();
   assert.deepEqual(await listPending(stack), []);
@@ -174,7 +174,7 @@ test("a second Ctrl-C ends Pulumi at once, and what it leaves the next `up` find
   process.kill(up.pid, "SIGINT");
   process.kill(up.pid, "SIGINT");
   assert.notEqual((await up.done).code, 0);
-  await stack.run(["cancel", "--yes"]);
+  await stack.recover();
   stack.declare(declareImages(project, "true"));
   await stack.mustRun(["refresh", "--yes", "--skip-preview", "--clear-pending-creates"]);
   await stack.up();

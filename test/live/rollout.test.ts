@@ -153,7 +153,7 @@ test("blue/green on Docker", async (t) => {
           await new Promise((resolve) => setImmediate(resolve));
         process.kill(-up.pid, "SIGKILL");
         await up.done;
-        await stack.run(["cancel", "--yes"]);
+        await stack.recover();
         await stack.up("--refresh");
         assert.equal(await askVersion(url), "version 4");
         assertNoneFailed(await load.report());

@@ -51,6 +51,7 @@ for (const [name, { image, ...args }] of Object.entries(program.containers ?? {}
 export class Stack {
   readonly folder: string;
   readonly home: string;
+  private readonly backend: string;
   private readonly environment: NodeJS.ProcessEnv;
 
   constructor(
@@ -60,11 +61,11 @@ export class Stack {
   ) {
     this.folder = places.folder ?? fs.mkdtempSync(path.join(os.tmpdir(), "kiln-stack-"));
     this.home = places.home ?? fs.mkdtempSync(path.join(os.tmpdir(), "kiln-home-"));
-    const backend = places.backend ?? path.join(this.folder, ".backend");
-    fs.mkdirSync(backend, { recursive: true });
+    this.backend = places.backend ?? path.join(this.folder, ".backend");
+    fs.mkdirSync(this.backend, { recursive: true });
     this.environment = {
       ...process.env,
-      PULUMI_BACKEND_URL: `file://${backend}`,
+      PULUMI_BACKEND_URL: `file://${this.backend}`,
       PULUMI_CONFIG_PASSPHRASE: "",
       PULUMI_SKIP_UPDATE_CHECK: "true",
       PULUMI_KILN_HOME: this.home,
@@ -157,6 +158,17 @@ export class Stack {
     return this.mustRun(["destroy", "--yes", "--skip-preview", ...more]);
   }
 
+  /** After the engine was killed: its lock goes; a state that it had begun to write is the one before. */
+  async recover(): Promise<void> {
+    const file = path.join(this.backend, ".pulumi", "stacks", this.project, "test.json");
+    try {
+      JSON.parse(fs.readFileSync(file, "utf8"));
+    } catch {
+      fs.copyFileSync(`${file}.bak`, file);
+    }
+    await this.run(["cancel", "--yes"]);
+  }
+
   private link(name: string, target: string): void {
     const link = path.join(this.folder, "node_modules", name);
     fs.mkdirSync(path.dirname(link), { recursive: true });
@@ -174,7 +186,7 @@ export async function createStack(
   const stack = new Stack(project, program, places);
   await stack.mustRun(["stack", "init"]);
   test.after(async () => {
-    await stack.run(["cancel", "--yes"]);
+    await stack.recover();
     await stack.run(["destroy", "--yes", "--skip-preview"]);
     fs.rmSync(stack.folder, { recursive: true, force: true });
     fs.rmSync(stack.home, { recursive: true, force: true });
