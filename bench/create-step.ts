@@ -1,13 +1,29 @@
 /**
  * A provider process of one create: reads inputs, runs `check` and `create` as the engine would, prints the time of
- * `create` and the process's peak memory, and deletes what it made.
+ * `create`, the process's peak memory and what is to be known to delete the image. With `delete` and that in a file, it
+ * deletes images, and their stages, as a destroy would.
  */
 import * as fs from "node:fs";
 import * as provider from "../src/provider";
 import { waitUntilClean } from "../src/provider/cancel";
 
+/** What a create has made. */
+export interface Created {
+  milliseconds: number;
+  peakMegabytes: number;
+  made: Awaited<ReturnType<typeof provider.create>>;
+}
+
 async function main(): Promise<void> {
-  const args = JSON.parse(fs.readFileSync(process.argv[2] ?? "", "utf8")) as Record<string, unknown>;
+  const [, , command, file = ""] = process.argv;
+  if (command === "delete") {
+    for (const { id, outs } of JSON.parse(fs.readFileSync(file, "utf8")) as Created["made"][])
+      await provider.delete(id, outs);
+  } else await createOne(command ?? "");
+}
+
+async function createOne(file: string): Promise<void> {
+  const args = JSON.parse(fs.readFileSync(file, "utf8")) as Record<string, unknown>;
   const urn = "urn:pulumi:bench::bench::pulumi-nodejs:dynamic/kiln/docker:Image::bench";
   const hidden = {
     type: "docker:Image",
@@ -22,12 +38,11 @@ async function main(): Promise<void> {
   const { inputs, failures } = await provider.check({}, { ...args, __kiln: hidden });
   if (failures || !inputs) throw new Error(JSON.stringify(failures));
   const startedAt = performance.now();
-  const { id, outs } = await provider.create(inputs);
+  const made = await provider.create(inputs);
   const milliseconds = performance.now() - startedAt;
   const peakMegabytes = process.resourceUsage().maxRSS / 1024;
   await waitUntilClean();
-  await provider.delete(id, outs);
-  process.stdout.write(JSON.stringify({ milliseconds, peakMegabytes }));
+  process.stdout.write(JSON.stringify({ milliseconds, peakMegabytes, made } satisfies Created));
 }
 
 void main().then(

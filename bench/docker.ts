@@ -4,6 +4,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { makeStack } from "./stack";
+import type { Created } from "./create-step";
 import { interleave, median, timeProcess, type BenchRow } from "./measure";
 
 const FIVE_STEPS = [
@@ -18,23 +19,84 @@ export async function measureDocker(): Promise<BenchRow[]> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "kiln-bench-docker-"));
   try {
     makeSources(folder);
-    return [
-      ...(await measureBuild(folder)),
-      ...(await measureUpload(folder, "many/", "5,000 files of 2 KB")),
-      ...(await measureUpload(folder, "large.bin", "one file of 300 MB")),
-    ];
+    const rows: BenchRow[] = [];
+    for (const measure of [
+      measureBuild,
+      (made: Made) => measureUpload(made, "many/", "5,000 files of 2 KB"),
+      (made: Made) => measureUpload(made, "large.bin", "one file of 300 MB"),
+    ]) {
+      const made = new Made(folder);
+      try {
+        rows.push(...(await measure(made)));
+      } finally {
+        await made.remove();
+      }
+    }
+    return rows;
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }
 }
 
-async function measureBuild(folder: string): Promise<BenchRow[]> {
+/**
+ * What a row has made, removed at its end: for minutes after many files were deleted, some file systems are slow to make new
+ * ones, whoever makes them.
+ */
+class Made {
+  private readonly created: Created["made"][] = [];
+  private readonly packed: string[] = [];
+
+  constructor(readonly folder: string) {}
+
+  /** Another trigger each time: an image that exists would be found instead of built. */
+  async create(provisioners: unknown[]): Promise<Created> {
+    fs.writeFileSync(path.join(this.folder, "args.json"), JSON.stringify(makeArgs(provisioners)));
+    const created = JSON.parse(await this.runStep("args.json")) as Created;
+    this.created.push(created.made);
+    return created;
+  }
+
+  async buildWithPacker(provisioners: unknown[]): Promise<number> {
+    const template = {
+      builders: [{ type: "docker", image: image(), pull: false, commit: true }],
+      provisioners,
+    };
+    fs.writeFileSync(path.join(this.folder, "packer.json"), JSON.stringify(template));
+    const { milliseconds, output } = await timeProcess(
+      ["packer", "build", "-color=false", "packer.json"],
+      this.folder,
+      { PACKER_NO_COLOR: "1", CHECKPOINT_DISABLE: "1" },
+    );
+    const id = /sha256:[0-9a-f]{64}\s*$/.exec(output.trim())?.[0].trim();
+    if (!id) throw new Error(`packer made no image:\n${output.slice(-1000)}`);
+    this.packed.push(id);
+    return milliseconds;
+  }
+
+  async remove(): Promise<void> {
+    fs.writeFileSync(path.join(this.folder, "made.json"), JSON.stringify(this.created));
+    await this.runStep("delete", "made.json");
+    if (this.packed.length > 0) await timeProcess(["docker", "rmi", ...this.packed], this.folder);
+  }
+
+  private async runStep(...args: string[]): Promise<string> {
+    const script = path.join(__dirname, "create-step.js");
+    const environment = { PULUMI_KILN_HOME: path.join(this.folder, ".kiln") };
+    return (await timeProcess([process.execPath, script, ...args], this.folder, environment)).output;
+  }
+}
+
+function makeArgs(provisioners: unknown[]): unknown {
+  return { image: image(), provisioners, triggers: { run: randomBytes(8).toString("hex") } };
+}
+
+async function measureBuild(made: Made): Promise<BenchRow[]> {
   const provisioners = FIVE_STEPS.map((line) => ({ type: "shell", inline: [line] }));
   const packer = FIVE_STEPS.map((line) => ({ type: "shell", inline: [line] }));
-  const up = await prepareUp(folder, provisioners);
+  const up = await prepareUp(made.folder, provisioners);
   const times = await interleave({
-    ours: () => create(folder, provisioners).then((run) => run.milliseconds),
-    packer: () => buildWithPacker(folder, packer),
+    ours: () => made.create(provisioners).then((run) => run.milliseconds),
+    packer: () => made.buildWithPacker(packer),
     up,
   });
   return [
@@ -55,18 +117,18 @@ async function measureBuild(folder: string): Promise<BenchRow[]> {
   ];
 }
 
-async function measureUpload(folder: string, source: string, what: string): Promise<BenchRow[]> {
+async function measureUpload(made: Made, source: string, what: string): Promise<BenchRow[]> {
   const destination = source.endsWith("/") ? "/data/" : "/large.bin";
   const peaks: number[] = [];
   const times = await interleave({
     async ours() {
-      const run = await create(folder, [{ type: "file", source, destination }]);
+      const run = await made.create([{ type: "file", source, destination }]);
       peaks.push(run.peakMegabytes);
       return run.milliseconds;
     },
     // Packer wants the folder to be there.
     packer: () =>
-      buildWithPacker(folder, [
+      made.buildWithPacker([
         ...(source.endsWith("/") ? [{ type: "shell", inline: ["mkdir -p /data"] }] : []),
         { type: "file", source, destination },
       ]),
@@ -95,40 +157,6 @@ function image(): string {
   return name;
 }
 
-/** Another trigger each time: an image that exists would be found instead of built. */
-async function create(
-  folder: string,
-  provisioners: unknown[],
-): Promise<{ milliseconds: number; peakMegabytes: number }> {
-  fs.writeFileSync(
-    path.join(folder, "args.json"),
-    JSON.stringify({ image: image(), provisioners, triggers: { run: randomBytes(8).toString("hex") } }),
-  );
-  const { output } = await timeProcess(
-    [process.execPath, path.join(__dirname, "create-step.js"), "args.json"],
-    folder,
-    { PULUMI_KILN_HOME: path.join(folder, ".kiln") },
-  );
-  return JSON.parse(output) as { milliseconds: number; peakMegabytes: number };
-}
-
-async function buildWithPacker(folder: string, provisioners: unknown[]): Promise<number> {
-  const template = {
-    builders: [{ type: "docker", image: image(), pull: false, commit: true }],
-    provisioners,
-  };
-  fs.writeFileSync(path.join(folder, "packer.json"), JSON.stringify(template));
-  const { milliseconds, output } = await timeProcess(
-    ["packer", "build", "-color=false", "packer.json"],
-    folder,
-    { PACKER_NO_COLOR: "1", CHECKPOINT_DISABLE: "1" },
-  );
-  const id = /sha256:[0-9a-f]{64}\s*$/.exec(output.trim())?.[0].trim();
-  if (!id) throw new Error(`packer made no image:\n${output.slice(-1000)}`);
-  await timeProcess(["docker", "rmi", id], folder);
-  return milliseconds;
-}
-
 /** A stack with the same image, rebuilt by each `up`. */
 async function prepareUp(folder: string, provisioners: unknown[]): Promise<() => Promise<number>> {
   const program = `const kiln = require("pulumi-kiln");
@@ -136,10 +164,7 @@ new kiln.docker.Image("app", JSON.parse(require("fs").readFileSync("args.json", 
 `;
   const { folder: stack, pulumi } = await makeStack(folder, "stack", program);
   return async () => {
-    fs.writeFileSync(
-      path.join(stack, "args.json"),
-      JSON.stringify({ image: image(), provisioners, triggers: { run: randomBytes(8).toString("hex") } }),
-    );
+    fs.writeFileSync(path.join(stack, "args.json"), JSON.stringify(makeArgs(provisioners)));
     const { milliseconds } = await pulumi("up", "--yes", "--skip-preview");
     await pulumi("destroy", "--yes", "--skip-preview");
     return milliseconds;

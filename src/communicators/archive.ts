@@ -1,5 +1,4 @@
 /** Folders as one tar stream: one call sends everything, whatever carries it. */
-import * as path from "node:path";
 import type { SourceEntry } from "../core/source-tree";
 import { ChangedFileError } from "./transfer/changed-file";
 import { measureTar, streamTar, type TarItem } from "./transfer/tar-stream";
@@ -19,6 +18,8 @@ export interface ArchiveTarget {
 
 /** What is sent; nothing is read before it is streamed, and it can be streamed again. */
 export class Archive {
+  private sizeBytes: number | undefined;
+
   constructor(private readonly items: readonly TarItem[]) {}
 
   /** Files, links and folders. */
@@ -28,7 +29,7 @@ export class Archive {
 
   /** Of the archive itself. */
   measureBytes(): number {
-    return measureTar(this.items);
+    return (this.sizeBytes ??= measureTar(this.items));
   }
 
   /** Below where it is unpacked. */
@@ -69,7 +70,7 @@ function describeEntry(entry: SourceEntry, root: string, target: ArchiveTarget):
   const header = { name, kind, mode, mtimeMs, owner: target.owner };
   if (kind === "symlink") return { header: { ...header, target: entry.target ?? "" } };
   if (kind === "directory") return { header };
-  const file = path.join(root, entry.path);
+  const file = entry.path === "" ? root : `${root}/${entry.path}`;
   return {
     header: { ...header, sizeBytes },
     file,

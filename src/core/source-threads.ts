@@ -3,26 +3,31 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { SourceEntry } from "./source-merkle";
 import type { LeadMessage, SourceJob, SourceOutcome } from "./source-job";
 
+/** Starting two threads takes longer than most sources do: a build that reads one four times needs them again. */
+const KEPT_MS = 5000;
+
 let threads: SourceThreads | undefined;
+let ending: NodeJS.Timeout | undefined;
 let waitingCount = 0;
 let lastTurn: Promise<unknown> = Promise.resolve();
 
 /**
- * Hashes a source in threads of its own. One job at a time in the whole process, since each uses two threads;
- * the threads end with the last job that waits, so that an idle program has none.
+ * Hashes a source in threads of its own. One job at a time in the whole process, since each uses two threads; they end
+ * some seconds after the last job, and do not keep the program from ending before.
  */
 export async function runJobInThreads(job: SourceJob, signal?: AbortSignal): Promise<SourceOutcome> {
   waitingCount++;
   const turn = lastTurn.then(async () => {
     try {
       signal?.throwIfAborted();
+      clearTimeout(ending);
       threads ??= new SourceThreads();
       return await threads.run(job, signal);
     } catch (error) {
       endThreads();
       throw error;
     } finally {
-      if (--waitingCount === 0) endThreads();
+      if (--waitingCount === 0) ending = setTimeout(endThreads, KEPT_MS).unref();
     }
   });
   // Whoever asked for a job hears of its failure; the next in the queue need not.
@@ -30,7 +35,7 @@ export async function runJobInThreads(job: SourceJob, signal?: AbortSignal): Pro
   return rejectOnAbort(turn, signal);
 }
 
-function endThreads(): void {
+export function endThreads(): void {
   threads?.end();
   threads = undefined;
 }
@@ -75,12 +80,16 @@ class SourceThreads {
         resolve("summary" in message.outcome ? { ...message.outcome, entries } : message.outcome);
       };
       const stopListening = (): void => {
+        this.lead.unref();
+        this.helper.unref();
         this.lead.off("message", receive);
         signal?.removeEventListener("abort", fail);
         for (const worker of [this.lead, this.helper]) worker.off("error", fail).off("exit", exit);
       };
       this.lead.on("message", receive);
       signal?.addEventListener("abort", fail);
+      this.lead.ref();
+      this.helper.ref();
       for (const worker of [this.lead, this.helper]) worker.on("error", fail).on("exit", exit);
       this.lead.postMessage(job);
     });

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { once } from "node:events";
 import * as fs from "node:fs";
 import * as path from "node:path";
-import { describe, it } from "node:test";
+import { beforeEach, describe, it } from "node:test";
 import type { Worker } from "node:worker_threads";
 import { type SourceJob, tryJobInline } from "../../src/core/source-job";
-import { runJobInThreads } from "../../src/core/source-threads";
+import { endThreads, runJobInThreads } from "../../src/core/source-threads";
 import { hashSources, listSource } from "../../src/core/source-tree";
 import { makeFiles, makeWorkFolder } from "./source-folders";
 
@@ -175,6 +176,21 @@ describe("the threads", () => {
     controller.abort();
     await Promise.all([running, queued]);
     assert.deepEqual(order, ["the queued one", "the running one"]);
+  });
+
+  beforeEach(endThreads);
+
+  it("serve the next source too, and end some time after the last", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const started: Worker[] = [];
+    const note = (worker: Worker): void => void started.push(worker);
+    process.on("worker", note);
+    for (let turn = 0; turn < 3; turn++) await runJobInThreads(makeJob(makeLargeFolder()));
+    process.off("worker", note);
+    assert.equal(started.length, 2);
+    const ended = Promise.all(started.map((worker) => once(worker, "exit")));
+    t.mock.timers.tick(10_000);
+    await ended;
   });
 
   for (const [index, which] of ["the one that walks", "the one that helps"].entries()) {

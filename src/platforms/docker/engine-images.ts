@@ -12,7 +12,8 @@ import type {
 } from "./driver";
 import type { Engine } from "./engine";
 import { EngineError } from "./engine-error";
-import { addLayer } from "./engine-layers";
+import type { EngineReply } from "./engine-request";
+import { addLayer, takesLayers } from "./engine-layers";
 import { LayerProgress } from "./layer-progress";
 import type { RegistryAuth } from "./options";
 import { formatReference, parseReference } from "./reference";
@@ -23,6 +24,7 @@ export const FOUND = { 200: "found", 404: "missing" } as const;
 /** The calls about images on a real engine. API: https://docs.docker.com/reference/api/engine/ */
 export abstract class EngineImages implements ImageDriver {
   readonly address: string;
+  private info: Promise<EngineReply<InfoAnswer>> | undefined;
 
   constructor(
     protected readonly engine: Engine,
@@ -32,16 +34,7 @@ export abstract class EngineImages implements ImageDriver {
   }
 
   async readEngineId(signal: AbortSignal): Promise<string> {
-    const { body, headers } = await this.engine.request<{
-      ID?: string;
-      Name?: string;
-      DockerRootDir?: string;
-    }>({
-      attempt: "Asking the engine for its id",
-      method: "GET",
-      path: "/info",
-      signal,
-    });
+    const { body, headers } = await this.readInfo(signal);
     // Podman makes up another id for each answer; its store is what stays.
     if (headers["libpod-api-version"] !== undefined)
       return `podman:${body.Name ?? ""}:${body.DockerRootDir ?? ""}`;
@@ -174,8 +167,24 @@ export abstract class EngineImages implements ImageDriver {
     return body;
   }
 
-  addLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined> {
+  async addLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined> {
+    const { body } = await this.readInfo(signal);
+    if (options.base.os !== "linux" || !takesLayers(body.Driver ?? "")) return undefined;
     return addLayer(this.engine, options, signal);
+  }
+
+  private async readInfo(signal: AbortSignal): Promise<EngineReply<InfoAnswer>> {
+    try {
+      return await (this.info ??= this.engine.request<InfoAnswer>({
+        attempt: "Asking the engine about itself",
+        method: "GET",
+        path: "/info",
+        signal,
+      }));
+    } catch (error) {
+      this.info = undefined;
+      throw error;
+    }
   }
 
   abstract findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;
@@ -188,6 +197,14 @@ export abstract class EngineImages implements ImageDriver {
     if (!credentials) return always ? { "X-Registry-Auth": Buffer.from("{}").toString("base64url") } : {};
     return { "X-Registry-Auth": encodeRegistryAuth(credentials) };
   }
+}
+
+interface InfoAnswer {
+  ID?: string;
+  Name?: string;
+  DockerRootDir?: string;
+  /** Of the storage. */
+  Driver?: string;
 }
 
 interface ListAnswer {

@@ -5,20 +5,14 @@ import { LayerImage, readHistory, type HistoryAnswer } from "./layer-image";
 /** Where layers are kept so that an image may be loaded without those which are there. Others want all of them. */
 const STORAGE_DRIVERS = ["overlay2"];
 
-/** Puts the files of an archive on top of an image; undefined where the engine cannot. */
-export async function addLayer(
-  engine: Engine,
-  options: LayerOptions,
-  signal: AbortSignal,
-): Promise<string | undefined> {
+/** Whether an engine with this storage driver can put files on top of an image. */
+export function takesLayers(storageDriver: string): boolean {
+  return STORAGE_DRIVERS.includes(storageDriver);
+}
+
+/** Puts the files of an archive on top of an image, and gives the new one's id. */
+export async function addLayer(engine: Engine, options: LayerOptions, signal: AbortSignal): Promise<string> {
   const { base } = options;
-  const { body: info } = await engine.request<{ Driver?: string }>({
-    attempt: "Asking the engine how it stores images",
-    method: "GET",
-    path: "/info",
-    signal,
-  });
-  if (base.os !== "linux" || !STORAGE_DRIVERS.includes(info.Driver ?? "")) return undefined;
   const { body: history } = await engine.request<HistoryAnswer[]>({
     attempt: `Reading the history of ${base.id}`,
     method: "GET",

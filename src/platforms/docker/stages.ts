@@ -162,7 +162,7 @@ export class DockerStages implements StageKeeper {
     const { driver, options } = this.setup;
     if (!this.isSaved || !this.mayBeStage || !this.takesLayers) return false;
     if (!fitsLayer(name, archive, options, this.source)) return false;
-    const base = await driver.findImage(this.baseId, signal);
+    const base = this.baseId === this.source.id ? this.source : await driver.findImage(this.baseId, signal);
     if (!base) return false;
     const place = {
       repository: draftRepository(nameContainer(this.context.buildId)),
