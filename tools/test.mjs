@@ -2,7 +2,8 @@
  * `npm test [-- unit] [part of a file name …]`: sets up what is missing, compiles, and runs the tests.
  * `unit` leaves out all that needs real parts. With CI=true it lints first, and a missing part is an error.
  */
-import { readdirSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { say } from "./parts/cache.mjs";
 import { runForExitCode } from "./parts/command.mjs";
@@ -35,12 +36,10 @@ async function runTests(args) {
       );
       if (inCi) return 1;
     }
-    const ordinary = await runFiles(files.ordinary, environment);
     const optional = [...testPrograms, ...qemuParts];
-    if (missing.some(({ part }) => !optional.some((each) => each === part))) return ordinary;
-    // These share one engine and the machine's cores with what they measure and start: one at a time.
-    const live = await runFiles(files.live, environment, ["--test-concurrency=1"]);
-    return ordinary || live;
+    if (missing.some(({ part }) => !optional.some((each) => each === part)))
+      return await runFiles(files.ordinary, environment);
+    return await runLanes(files, environment);
   } finally {
     await stop();
   }
@@ -62,6 +61,36 @@ function findTests(nameParts) {
   return { ordinary: sources.filter((name) => !isLive(name)), live: sources.filter(isLive) };
 }
 
+/**
+ * Two lanes, one file at a time in each: what they start on Docker's engine they do not share, and each waits for half of its
+ * time. The output of one is kept until the other has ended.
+ * @param {{ ordinary: readonly string[], live: readonly string[] }} files
+ * @param {NodeJS.ProcessEnv} environment
+ */
+async function runLanes(files, environment) {
+  const isOfQemu = (/** @type {string} */ name) => name.includes("qemu");
+  const withQemu = [...files.ordinary, ...files.live.filter(isOfQemu)];
+  const onDocker = files.live.filter((name) => !isOfQemu(name));
+  if (withQemu.length === 0 || onDocker.length === 0)
+    return runFiles([...withQemu, ...onDocker], environment, oneAtATime);
+  const folder = mkdtempSync(join(tmpdir(), "kiln-tests-"));
+  const kept = join(folder, "output");
+  const output = openSync(kept, "w");
+  try {
+    const exitCodes = await Promise.all([
+      runFiles(withQemu, environment, oneAtATime, output),
+      runFiles(onDocker, environment, oneAtATime),
+    ]);
+    process.stdout.write(readFileSync(kept));
+    return exitCodes.find((code) => code !== 0) ?? 0;
+  } finally {
+    closeSync(output);
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const oneAtATime = ["--test-concurrency=1"];
+
 /** @returns {NodeJS.ProcessEnv} */
 function withoutParts() {
   const names = Object.keys(process.env).filter((name) => name.startsWith("KILN_"));
@@ -73,8 +102,9 @@ function withoutParts() {
  * @param {readonly string[]} names of the sources, below test/
  * @param {NodeJS.ProcessEnv} environment
  * @param {readonly string[]} [options]
+ * @param {boolean | number} [live] Where to: our terminal, or an open file.
  */
-async function runFiles(names, environment, options = []) {
+async function runFiles(names, environment, options = [], live = true) {
   if (names.length === 0) return 0;
   const files = names.map((name) => join("out/test", name.replace(/\.ts$/, ".js")));
   return runForExitCode(
@@ -90,6 +120,7 @@ async function runFiles(names, environment, options = []) {
     {
       cwd: repositoryFolder,
       env: environment,
+      live,
     },
   );
 }

@@ -41,18 +41,6 @@ export async function listClaimTags(project: string): Promise<string[]> {
   return tags.map(({ tag }) => tag);
 }
 
-/** Names of build containers, running or not. */
-export async function listBuildContainers(): Promise<string[]> {
-  const { body } = await (
-    await openEngine()
-  ).request<{ Names: string[] }[]>({
-    method: "GET",
-    path: "/containers/json",
-    query: { all: true, filters: { name: ["^/kiln-"] } },
-  });
-  return body.flatMap(({ Names }) => Names);
-}
-
 /** Runs a command in a new container of the image, and gives what it printed. */
 export async function runInImage(image: string, argv: string[]): Promise<string> {
   const driver = await openDriver();

@@ -9,7 +9,7 @@ const keptLines = 15;
  * @typedef {object} RunOptions
  * @property {string} [cwd]
  * @property {NodeJS.ProcessEnv} [env] Added to the environment of this process; undefined removes a name.
- * @property {boolean} [live] Lets the program write to our terminal, instead of returning what it wrote.
+ * @property {boolean | number} [live] Lets the program write to our terminal, or to an open file, instead of returning what it wrote.
  * @property {number} [timeoutMs] Kills the program after this time. None by default: builds take as long as they take.
  */
 
@@ -30,13 +30,13 @@ export async function run(file, args, options = {}) {
 }
 
 /**
- * Runs a program with our terminal and returns its exit code, whatever it is.
+ * Runs a program with our terminal, or an open file in place of it, and returns its exit code, whatever it is.
  * @param {string} file
  * @param {readonly string[]} args
  * @param {RunOptions} [options]
  */
 export async function runForExitCode(file, args, options = {}) {
-  const { exitCode } = await runToEnd(file, args, { ...options, live: true });
+  const { exitCode } = await runToEnd(file, args, { live: true, ...options });
   return exitCode ?? 1;
 }
 
@@ -51,7 +51,8 @@ function runToEnd(file, args, { cwd, env, live, timeoutMs }) {
     const child = spawn(file, args, {
       cwd,
       env: { ...process.env, ...env },
-      stdio: live ? "inherit" : ["ignore", "pipe", "pipe"],
+      stdio:
+        typeof live === "number" ? ["ignore", live, live] : live ? "inherit" : ["ignore", "pipe", "pipe"],
       timeout: timeoutMs,
       killSignal: "SIGKILL",
     });
