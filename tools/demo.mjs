@@ -30,7 +30,9 @@ async function runDemo() {
   await ensureExamplePackages(exampleFolder);
   await configureStack(environment);
   say("pulumi up");
-  const exitCode = await runForExitCode(pulumiOf(environment), ["up", "--yes", "--stack", stack], {
+  // What became of the container since the last run, e.g. at a restart of the machine, is not in the state.
+  const up = ["up", "--yes", "--refresh", "--stack", stack];
+  const exitCode = await runForExitCode(pulumiOf(environment), up, {
     cwd: repositoryFolder,
     env: environment,
   });
