@@ -65,8 +65,8 @@ function listFolders({ newFolders, owner }: ArchiveTarget): TarItem[] {
 function describeEntry(entry: SourceEntry, root: string, target: ArchiveTarget): TarItem | undefined {
   const { kind, mode, mtimeMs, sizeBytes, hash } = entry;
   const name = [target.path, entry.path].filter((part) => part !== "").join("/");
-  // A folder that is there already keeps its mode.
-  if (name === "" || (kind === "directory" && target.newFolders.includes(name))) return undefined;
+  // A folder that is there already keeps its mode; one that is not is among the new ones.
+  if (entry.path === "" && kind === "directory") return undefined;
   const header = { name, kind, mode, mtimeMs, owner: target.owner };
   if (kind === "symlink") return { header: { ...header, target: entry.target ?? "" } };
   if (kind === "directory") return { header };

@@ -18,9 +18,9 @@ let lastTurn: Promise<unknown> = Promise.resolve();
 export async function runJobInThreads(job: SourceJob, signal?: AbortSignal): Promise<SourceOutcome> {
   waitingCount++;
   const turn = lastTurn.then(async () => {
+    clearTimeout(ending);
     try {
       signal?.throwIfAborted();
-      clearTimeout(ending);
       threads ??= new SourceThreads();
       return await threads.run(job, signal);
     } catch (error) {
@@ -59,6 +59,13 @@ class SourceThreads {
     const { port1, port2 } = new MessageChannel();
     this.lead = startWorker("lead", port1);
     this.helper = startWorker("helper", port2);
+    // Of one that ends while it waits nobody else hears.
+    for (const worker of [this.lead, this.helper])
+      worker
+        .on("error", () => undefined)
+        .on("exit", () => {
+          if (threads === this) endThreads();
+        });
   }
 
   run(job: SourceJob, signal?: AbortSignal): Promise<SourceOutcome> {
@@ -96,8 +103,7 @@ class SourceThreads {
   }
 
   end(): void {
-    // From here on an error of theirs concerns nobody, but one without a listener would end the program.
-    for (const worker of [this.lead, this.helper]) void worker.on("error", () => undefined).terminate();
+    for (const worker of [this.lead, this.helper]) void worker.terminate();
   }
 }
 

@@ -193,6 +193,27 @@ describe("the threads", () => {
     await ended;
   });
 
+  it("are not ended under a source by one that was aborted before it", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const job = makeJob(makeLargeFolder());
+    await runJobInThreads(job);
+    await assert.rejects(runJobInThreads(job, AbortSignal.abort(new Error("stop"))), /stop/);
+    const running = runJobInThreads(job);
+    await Promise.resolve();
+    t.mock.timers.tick(60_000);
+    assert.ok("summary" in (await running));
+  });
+
+  it("that die while they wait are replaced", async () => {
+    const started: Worker[] = [];
+    const note = (worker: Worker): void => void started.push(worker);
+    process.on("worker", note);
+    await runJobInThreads(makeJob(makeLargeFolder()));
+    process.off("worker", note);
+    await started[1]?.terminate();
+    assert.ok("summary" in (await runJobInThreads(makeJob(makeLargeFolder()))));
+  });
+
   for (const [index, which] of ["the one that walks", "the one that helps"].entries()) {
     it(`that die are an error: ${which}`, async () => {
       const job = makeJob(makeLargeFolder());

@@ -8,6 +8,7 @@ import { runBuild } from "../../src/core/build";
 import { StageMemory } from "../../src/core/stage-memory";
 import { DockerBuilder } from "../../src/platforms/docker/builder";
 import type { DockerDriver } from "../../src/platforms/docker/driver";
+import { nameContainer } from "../../src/platforms/docker/machine";
 import type { UnitOptions } from "../../src/core/model";
 import { readUnits, toProvisionerStep, toStagedStep } from "../../src/provider/units";
 import { requirePlatform } from "../../src/provider/platforms";
@@ -48,8 +49,11 @@ const unit: fc.Arbitrary<UnitOptions> = fc.oneof(
 
 /** Enough files for a layer; the folder is put in place of the name below. */
 const many: fc.Arbitrary<UnitOptions> = fc
-  .tuple(fc.constantFrom("MANY", "MANY/"), fc.constantFrom("/n0", "/n0/n1", "/n1/", "/d0/n", "/tmp"))
-  .map(([source, destination]) => ({ type: "file", source, destination }));
+  .tuple(
+    fc.constantFrom(["MANY"], ["MANY/"], ["MANY", "MANY/s1/"]),
+    fc.constantFrom("/n0", "/n0/n1/", "/n1/", "/d0/n/", "/tmp/"),
+  )
+  .map(([sources, destination]) => ({ type: "file", sources, destination }));
 const first: fc.Arbitrary<UnitOptions[]> = fc.array(many, { maxLength: 2 });
 
 const chain = fc.record({
@@ -80,6 +84,7 @@ test("an image from a resumed build equals the one from a cold build", async (t)
   ): Promise<unknown> {
     const { cache, ...options } = more;
     const id = `${1_000_000 + builds++}-0000`;
+    const buildId = `exact${process.pid}x${builds}`;
     let described: unknown;
     const { told } = await inContext(
       t,
@@ -89,8 +94,8 @@ test("an image from a resumed build equals the one from a cold build", async (t)
           {
             provisioners: units.map((each) => ({
               ...each,
-              ...(typeof each["source"] === "string"
-                ? { source: each["source"].replace("MANY", folder) }
+              ...(each["sources"]
+                ? { sources: (each["sources"] as string[]).map((source) => source.replace("MANY", folder)) }
                 : {}),
               cache: true,
             })),
@@ -103,7 +108,7 @@ test("an image from a resumed build equals the one from a cold build", async (t)
           toStagedStep(each, context, { text: false, isSecret: false }),
         );
         const repository = `kiln.local/p/exact-${process.pid}/${OWNER}`;
-        const counting = interceptAddLayer(driver, () => layers++);
+        const counting = interceptAddLayer(driver, (id) => (id === undefined ? undefined : layers++));
         const builder = new DockerBuilder({
           driver: counting,
           options: { image: tinyImage(), ...options },
@@ -118,8 +123,9 @@ test("an image from a resumed build equals the one from a cold build", async (t)
         described = await describeImage(image);
         await driver.untagImage(`${repository}:${id}`, never);
       },
-      { buildId: `exact${process.pid}x${builds}` },
+      { buildId },
     );
+    await site.removeMachine(nameContainer(buildId), never);
     if (told.some((text) => text.includes("reused;") || text.startsWith("all"))) reused++;
     return described;
   }
@@ -164,12 +170,17 @@ function makeManyFiles(parent: string): string {
   return folder;
 }
 
-function interceptAddLayer(driver: DockerDriver, onLayer: () => void): DockerDriver {
+function interceptAddLayer(driver: DockerDriver, onLayer: (id: string | undefined) => void): DockerDriver {
   return new Proxy(driver, {
     get(target, name) {
-      if (name === "addLayer") onLayer();
       const member = Reflect.get(target, name) as unknown;
-      return typeof member === "function" ? (member.bind(target) as unknown) : member;
+      if (typeof member !== "function") return member;
+      if (name !== "addLayer") return member.bind(target) as unknown;
+      return async (...args: Parameters<DockerDriver["addLayer"]>) => {
+        const id = await target.addLayer(...args);
+        onLayer(id);
+        return id;
+      };
     },
   });
 }

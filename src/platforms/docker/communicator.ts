@@ -89,9 +89,11 @@ export class DockerCommunicator implements Communicator {
     const isFolder = remote.endsWith("/");
     const folder = isFolder ? remote.replace(/\/+$/, "") || "/" : dirname(remote);
     const { base, missing } = await this.findBase(folder, signal);
+    const below = base.split("/").filter((part) => part !== "");
+    const toPath = (...names: string[]): string => [...below, ...names].join("/");
     const target: ArchiveTarget = {
-      newFolders: missing.map((_, index) => missing.slice(0, index + 1).join("/")),
-      path: [...missing, ...(isFolder ? [] : [basename(remote)])].join("/"),
+      newFolders: missing.map((_, index) => toPath(...missing.slice(0, index + 1))),
+      path: toPath(...missing, ...(isFolder ? [] : [basename(remote)])),
       owner: await this.findOwner(signal),
     };
     const archive =
@@ -100,7 +102,8 @@ export class DockerCommunicator implements Communicator {
         : packEntries(await listSource(local, { cwd, signal }), path.resolve(cwd, local.path), target);
     if (base === "/" && (await this.sendAsLayer(archive, target, signal))) return;
     this.isUntouched = false;
-    await this.options.driver.putArchive(this.container, base, archive.stream(), signal);
+    // From the root: the engine refuses links that lead out of the folder where it unpacks.
+    await this.options.driver.putArchive(this.container, "/", archive.stream(), signal);
   }
 
   /** Only below a name that is new: a layer would take the place of what is there, instead of joining it. */

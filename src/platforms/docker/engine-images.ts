@@ -24,7 +24,7 @@ export const FOUND = { 200: "found", 404: "missing" } as const;
 /** The calls about images on a real engine. API: https://docs.docker.com/reference/api/engine/ */
 export abstract class EngineImages implements ImageDriver {
   readonly address: string;
-  private info: Promise<EngineReply<InfoAnswer>> | undefined;
+  private info: EngineReply<InfoAnswer> | undefined;
 
   constructor(
     protected readonly engine: Engine,
@@ -174,17 +174,12 @@ export abstract class EngineImages implements ImageDriver {
   }
 
   private async readInfo(signal: AbortSignal): Promise<EngineReply<InfoAnswer>> {
-    try {
-      return await (this.info ??= this.engine.request<InfoAnswer>({
-        attempt: "Asking the engine about itself",
-        method: "GET",
-        path: "/info",
-        signal,
-      }));
-    } catch (error) {
-      this.info = undefined;
-      throw error;
-    }
+    return (this.info ??= await this.engine.request<InfoAnswer>({
+      attempt: "Asking the engine about itself",
+      method: "GET",
+      path: "/info",
+      signal,
+    }));
   }
 
   abstract findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;

@@ -10,16 +10,22 @@ export function takesLayers(storageDriver: string): boolean {
   return STORAGE_DRIVERS.includes(storageDriver);
 }
 
-/** Puts the files of an archive on top of an image, and gives the new one's id. */
-export async function addLayer(engine: Engine, options: LayerOptions, signal: AbortSignal): Promise<string> {
+/** Puts the files of an archive on top of an image, and gives the new one's id; undefined if too little is known of that image. */
+export async function addLayer(
+  engine: Engine,
+  options: LayerOptions,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   const { base } = options;
-  const { body: history } = await engine.request<HistoryAnswer[]>({
+  const { body: answers } = await engine.request<HistoryAnswer[]>({
     attempt: `Reading the history of ${base.id}`,
     method: "GET",
     path: `/images/${base.id}/history`,
     signal,
   });
-  const image = new LayerImage(options, readHistory(history, base));
+  const history = readHistory(answers, base);
+  if (!history) return undefined;
+  const image = new LayerImage(options, history);
   await engine.followProgress({
     attempt: `Sending files as a layer on ${base.id.slice(0, 19)}`,
     method: "POST",

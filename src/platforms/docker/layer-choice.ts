@@ -10,6 +10,8 @@ const WORTH_BYTES = 1_000_000;
 const ENGINE_NAMES = ["dev", "proc", "sys", ".dockerenv"];
 /** In a layer, names that begin so remove what is below. */
 const WHITEOUT = /(^|\/)\.wh\./;
+/** A layer may hold a path once only, however it is written. */
+const ROUNDABOUT = /(^|\/)(\.{0,2})(\/|$)/;
 
 /** `name` is the top of what is sent, below "/", where there is nothing of this name yet. */
 export function fitsLayer(
@@ -20,6 +22,7 @@ export function fitsLayer(
 ): boolean {
   if (archive.count < WORTH_COUNT && archive.measureBytes() < WORTH_BYTES) return false;
   if (ENGINE_NAMES.includes(name) || archive.names.some((path) => WHITEOUT.test(path))) return false;
+  if (archive.names.some((path) => ROUNDABOUT.test(path))) return false;
   return !listMounts(options, source).some((path) => path.split("/")[1] === name);
 }
 

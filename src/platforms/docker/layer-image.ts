@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { formatTarHeader, TAR_END } from "../../communicators/transfer/tar-writer";
 import type { ImageDetails, LayerOptions } from "./driver";
 
-/** Beginnings of the history entries of instructions that make no layer. */
+/** Beginnings of the history entries of instructions that never make a layer. */
 const NO_LAYER =
   /^(\/bin\/sh -c #\(nop\) *)?(ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL|USER|VOLUME)\b/;
 
@@ -76,29 +76,24 @@ export class LayerImage {
 }
 
 /**
- * The history of the image below, the oldest first. The engine does not say which entries made a layer: those that hold
- * something did; of the others as many as there are layers more, instructions that never make one last.
+ * The history of the image below, the oldest first; undefined where it cannot be told which entries made a layer: those that
+ * hold something did, those of some instructions did not, and of others the engine does not say.
  */
-export function readHistory(answers: readonly HistoryAnswer[], base: ImageDetails): HistoryEntry[] {
-  let extra = base.layers.length - answers.filter(({ Size }) => Size > 0).length;
-  const hollow = answers.filter(({ Size }) => Size === 0);
-  const likely = [...hollow.filter((entry) => !isHollow(entry)), ...hollow.filter(isHollow)];
-  const layers = new Set<HistoryAnswer>(answers.filter(({ Size }) => Size > 0));
-  for (const entry of likely) if (extra-- > 0) layers.add(entry);
-  if (layers.size !== base.layers.length)
-    throw new Error(
-      `Reading the history of ${base.id}: it names ${layers.size} layers, and there are ${base.layers.length}`,
-    );
+export function readHistory(
+  answers: readonly HistoryAnswer[],
+  base: ImageDetails,
+): HistoryEntry[] | undefined {
+  const full = answers.filter(({ Size }) => Size > 0);
+  const open = answers.filter(({ Size, CreatedBy }) => Size === 0 && !NO_LAYER.test(CreatedBy));
+  const extra = base.layers.length - full.length;
+  if (extra !== 0 && extra !== open.length) return undefined;
+  const layers = new Set(extra === 0 ? full : [...full, ...open]);
   return [...answers].reverse().map((entry) => ({
     created: new Date(entry.Created * 1000).toISOString(),
     created_by: entry.CreatedBy,
     ...(entry.Comment === "" ? {} : { comment: entry.Comment }),
     ...(layers.has(entry) ? {} : { empty_layer: true }),
   }));
-}
-
-function isHollow({ CreatedBy }: HistoryAnswer): boolean {
-  return NO_LAYER.test(CreatedBy);
 }
 
 function nameFile(name: string, sizeBytes: number): Buffer {

@@ -24,6 +24,8 @@ export class BuildMachine {
   private readonly removals = new Map<string, () => void>();
   private readonly going = new Map<string, Promise<void>>();
   private count = 0;
+  /** It may be there, though the engine's answer never came. */
+  private unconfirmed: string | undefined;
 
   constructor(
     private readonly context: BuildContext,
@@ -55,10 +57,13 @@ export class BuildMachine {
     const name = this.nameAt(this.count);
     await this.going.get(name);
     this.deferRemoval(name);
+    if (this.unconfirmed === name) await driver.removeContainer(name, context.signal);
+    this.unconfirmed = name;
     const id = await driver.createContainer(
       describeContainer(context, options, this.source, name, image),
       context.signal,
     );
+    this.unconfirmed = undefined;
     // Not before: what fails leaves the build with the container that it has.
     this.count++;
     this.communicator.use(id);

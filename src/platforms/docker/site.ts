@@ -2,6 +2,7 @@ import type { Claim } from "../../core/claims";
 import type { BuildContext } from "../../core/context";
 import type { Artifact, Builder } from "../../core/model";
 import type { Outputs, Site, UndoOptions } from "../../core/platform";
+import { sleep } from "../../core/retry";
 import type { StageMark } from "../../core/stage-claims";
 import { DockerBuilder, type DockerArtifact } from "./builder";
 import { guardAdopted, releaseAdopted } from "./adopted";
@@ -9,7 +10,7 @@ import { claimRepository, collect, isClaimReference, dropClaim, listClaims, putC
 import { formatClaimTag } from "../../core/claims";
 import { findCredentials } from "./credentials";
 import { collectDrafts, dropDrafts } from "./drafts";
-import type { DockerDriver } from "./driver";
+import type { ContainerDetails, DockerDriver } from "./driver";
 import { nameContainer, nameContainers } from "./machine";
 import type { DockerImageOptions, RegistryAuth } from "./options";
 import { parseReference } from "./reference";
@@ -19,6 +20,8 @@ import { findSource, fitsPlatform, platformOf } from "./source-image";
 import { dropStage, findSourceId, listStages } from "./stage-images";
 
 const REGISTRY_DEADLINE_MS = 10_000;
+const LEAVING_MS = 10_000;
+const POLL_MS = 100;
 
 /** One Docker engine, and the registries that its images are pushed to. */
 export class DockerSite implements Site<DockerImageOptions> {
@@ -203,14 +206,22 @@ export class DockerSite implements Site<DockerImageOptions> {
   }
 
   async explainKept(machine: string, signal: AbortSignal): Promise<string | undefined> {
-    const names = nameContainers(machine);
-    const found = await Promise.all(names.map((name) => this.driver.findContainer(name, signal)));
-    // One that was gone on from may be on its way out.
-    const name = (found.find((container) => container?.running) ?? found.find((container) => container))
-      ?.name;
+    let found = await this.findMachines(machine, signal);
+    // One that was gone on from is on its way out.
+    for (const until = Date.now() + LEAVING_MS; found.length > 1 && Date.now() < until;) {
+      await sleep(POLL_MS, signal);
+      found = await this.findMachines(machine, signal);
+    }
+    const name = (found.find((container) => container.running) ?? found[0])?.name;
     if (name === undefined) return undefined;
     const docker = `docker -H ${this.address}`;
     return `The build's container is kept for 24 hours. A shell in it: ${docker} start ${name} && ${docker} exec -it ${name} sh. To remove it: ${docker} rm -f ${name}`;
+  }
+
+  private async findMachines(machine: string, signal: AbortSignal): Promise<ContainerDetails[]> {
+    const names = nameContainers(machine);
+    const found = await Promise.all(names.map((name) => this.driver.findContainer(name, signal)));
+    return found.filter((container) => container !== undefined);
   }
 }
 

@@ -10,27 +10,34 @@ export const PREFIX = "kiln.local/stage/";
 export const PATTERN = `${PREFIX}*`;
 /** Tells a stage's image from a source in the history of an image; nothing is decided by it. */
 export const COMMENT = "pulumi-kiln stage";
-/** Of one that was made without a container, and so has no parent. */
-export const COMMENT_ON = `${COMMENT} on `;
+const COMMENT_WITHOUT_PARENT = /^pulumi-kiln stage of (\d+) bytes on (sha256:[0-9a-f]{64})$/;
+
+/** For a stage that was made without a container, and so has no parent: what it adds, and the image that all of it stands on. */
+export function formatComment(ownBytes: number, sourceId: string): string {
+  return `${COMMENT} of ${ownBytes} bytes on ${sourceId}`;
+}
 
 export async function listStages(driver: DockerDriver, signal: AbortSignal): Promise<StageMark[]> {
   const images = await driver.listImages(PATTERN, signal);
   const sizes = new Map(images.map(({ imageId, sizeBytes }) => [imageId, sizeBytes]));
   const marks: StageMark[] = [];
   for (const image of images) {
-    const details = image.parent === "" ? await driver.findImage(image.imageId, signal) : undefined;
-    const below = image.parent || (details ? findBelow(details) : "");
-    if (below !== "" && !sizes.has(below))
-      sizes.set(below, (await driver.findImage(below, signal))?.sizeBytes ?? 0);
-    const ownBytes = Math.max(0, image.sizeBytes - (sizes.get(below) ?? 0));
+    const { parent, sizeBytes } = image;
+    if (parent !== "" && !sizes.has(parent))
+      sizes.set(parent, (await driver.findImage(parent, signal))?.sizeBytes ?? 0);
+    const ownBytes =
+      parent === ""
+        ? await readOwnBytes(driver, image, signal)
+        : Math.max(0, sizeBytes - (sizes.get(parent) ?? 0));
     marks.push(...readMarks(image).map((mark) => ({ ...mark, ownBytes })));
   }
   return marks;
 }
 
-/** The id of what an image was made of, "" if nobody tells. */
-function findBelow({ parent, comment }: ImageDetails): string {
-  return parent === "" && comment.startsWith(COMMENT_ON) ? comment.slice(COMMENT_ON.length) : parent;
+async function readOwnBytes(driver: DockerDriver, image: ListedImage, signal: AbortSignal): Promise<number> {
+  const details = await driver.findImage(image.imageId, signal);
+  const [, ownBytes] = COMMENT_WITHOUT_PARENT.exec(details?.comment ?? "") ?? [];
+  return ownBytes === undefined ? image.sizeBytes : Number(ownBytes);
 }
 
 export function readMarks({ imageId, tags, createdMs }: ListedImage): Omit<StageMark, "ownBytes">[] {
@@ -55,7 +62,9 @@ export async function findSourceId(
   for (;;) {
     const parent = below === "" ? undefined : await driver.findImage(below, signal);
     if (!parent?.comment.startsWith(COMMENT)) return below;
-    below = findBelow(parent);
+    const [, , sourceId] = COMMENT_WITHOUT_PARENT.exec(parent.comment) ?? [];
+    if (sourceId !== undefined) return sourceId;
+    below = parent.parent;
   }
 }
 

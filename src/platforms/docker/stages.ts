@@ -1,18 +1,17 @@
 import type { Archive } from "../../communicators/archive";
-import { ChangedFileError } from "../../communicators/transfer/changed-file";
 import type { BuildContext } from "../../core/context";
 import { describeError } from "../../core/errors";
 import type { Json, StageKeeper } from "../../core/model";
-import { throwIfAborted } from "../../core/retry";
 import { findNewest, formatStageMark, ownerOfStages } from "../../core/stage-claims";
-import { draftRepository } from "./drafts";
+import { deferUnload, draftRepository } from "./drafts";
 import type { DockerDriver, ImageConfig, ImageDetails, LayerOptions } from "./driver";
+import { EngineError } from "./engine-error";
 import { fitsLayer } from "./layer-choice";
 import { BuildMachine, nameContainer, sourceConfig } from "./machine";
 import { explainObstacle, readContents, type MachineContents } from "./machine-contents";
 import type { DockerImageOptions } from "./options";
 import { platformOf } from "./source-image";
-import { COMMENT, COMMENT_ON, PATTERN, PREFIX, readMarks } from "./stage-images";
+import { COMMENT, formatComment, PATTERN, PREFIX, readMarks } from "./stage-images";
 
 /**
  * A stage of more than this is gone on from, so that what follows does not hold it a second time; for less, a new container
@@ -20,6 +19,8 @@ import { COMMENT, COMMENT_ON, PATTERN, PREFIX, readMarks } from "./stage-images"
  */
 const REPEATED_SHARE = 0.005;
 const MOST_REPEATED_BYTES = 4_000_000;
+/** The engine takes no more than some 125; what the later steps and the image itself add must fit too. */
+const MOST_LAYERS = 100;
 /** Longer than any encoded secret that is looked for: one at the cut is found with the next piece. */
 const OVERLAP_BYTES = 64 * 1024;
 
@@ -31,7 +32,7 @@ export class DockerStages implements StageKeeper {
   private baseId: string;
   private baseBytes: number;
   private isSaved = false;
-  private mayBeStage = false;
+  private mayBeLayer = false;
   private takesLayers = true;
   private drafts = 0;
   /** The image of files that the container was made of. */
@@ -63,7 +64,7 @@ export class DockerStages implements StageKeeper {
   }
 
   beginStep({ mayBeStage }: { mayBeStage: boolean }): void {
-    this.mayBeStage = mayBeStage;
+    this.mayBeLayer = mayBeStage;
   }
 
   get machine(): { [key: string]: Json | undefined } {
@@ -160,31 +161,41 @@ export class DockerStages implements StageKeeper {
   /** Sends files as an image of one layer more, and goes on in a container of that: quicker than into a container and out again. */
   private async addLayer(name: string, archive: Archive, signal: AbortSignal): Promise<boolean> {
     const { driver, options } = this.setup;
-    if (!this.isSaved || !this.mayBeStage || !this.takesLayers) return false;
+    // One for each step, or many sources would be too many layers for the engine.
+    if (!this.isSaved || !this.mayBeLayer || !this.takesLayers) return false;
     if (!fitsLayer(name, archive, options, this.source)) return false;
     const base = this.baseId === this.source.id ? this.source : await driver.findImage(this.baseId, signal);
-    if (!base) return false;
-    const place = {
+    if (!base || base.layers.length >= MOST_LAYERS) return false;
+    this.mayBeLayer = false;
+    const reference = {
       repository: draftRepository(nameContainer(this.context.buildId)),
       tag: `${++this.drafts}`,
     };
-    const id = await this.tryLayer({ base, archive, ...place, comment: COMMENT_ON + base.id }, signal);
+    const ownBytes = archive.measureBytes();
+    const comment = formatComment(ownBytes, this.source.id);
+    const id = await this.tryLayer({ base, archive, ...reference, comment }, signal);
     if (id === undefined) return false;
     await this.build.open(id);
-    this.draft = { id, reference: `${place.repository}:${place.tag}` };
+    this.draft = { id, reference: `${reference.repository}:${reference.tag}` };
     this.baseId = id;
-    this.baseBytes = base.sizeBytes + archive.measureBytes();
+    this.baseBytes = base.sizeBytes + ownBytes;
     return true;
   }
 
   private async tryLayer(options: LayerOptions, signal: AbortSignal): Promise<string | undefined> {
+    let isSent = false;
+    const stream = async function* (): AsyncGenerator<Uint8Array> {
+      yield* options.archive.stream();
+      isSent = true;
+    };
+    const archive = { measureBytes: () => options.archive.measureBytes(), stream };
     try {
-      const id = await this.setup.driver.addLayer(options, signal);
+      const id = await this.setup.driver.addLayer({ ...options, archive }, signal);
       this.takesLayers = id !== undefined;
       return id;
     } catch (error) {
-      throwIfAborted(signal);
-      if (error instanceof ChangedFileError) throw error;
+      if (signal.aborted && isSent) deferUnload(this.context, this.setup.driver);
+      if (!(error instanceof EngineError)) throw error;
       this.takesLayers = false;
       this.context.log.info(`files go into the container, since not into a layer: ${describeError(error)}`);
       return undefined;

@@ -32,8 +32,9 @@ function makeHistory(...entries: [createdBy: string, size: number][]): HistoryAn
     .reverse();
 }
 
-function listHollow(answers: HistoryAnswer[], layers: number): string[] {
+function listHollow(answers: HistoryAnswer[], layers: number): string[] | undefined {
   const history = readHistory(answers, makeBase(layers));
+  if (!history) return undefined;
   assert.equal(history.length, answers.length);
   assert.equal(history.filter((entry) => !entry.empty_layer).length, layers);
   return history.filter((entry) => entry.empty_layer).map((entry) => entry.created_by);
@@ -49,12 +50,13 @@ test("a history keeps its order, and tells which entries made no layer, where th
     ["COPY . .", 12],
   );
   assert.deepEqual(listHollow(answers, 4), ['CMD ["sh"]', "/bin/sh -c #(nop)  ENV A=1"]);
-  // Not all of those that could have made one did.
-  assert.equal(listHollow(answers, 3).length, 3);
-  const [first] = readHistory(answers, makeBase(4));
+  assert.equal(listHollow(answers, 2)?.length, 4);
+  // One of two that could have made a layer did.
+  assert.equal(listHollow(answers, 3), undefined);
+  assert.equal(listHollow(answers, 5), undefined);
+  assert.equal(listHollow(answers, 1), undefined);
+  const [first] = readHistory(answers, makeBase(4)) ?? [];
   assert.deepEqual(first, { created: "2023-11-14T22:13:20.000Z", created_by: "ADD file:1 in /" });
-  assert.throws(() => readHistory(answers, makeBase(7)), /names 6 layers, and there are 7/);
-  assert.throws(() => readHistory(answers, makeBase(1)), /names 2 layers, and there are 1/);
 });
 
 test("what is loaded names the layers below without holding them; its id is the configuration's digest", async () => {
@@ -62,7 +64,7 @@ test("what is loaded names the layers below without holding them; its id is the 
   const base = makeBase(1, { Cmd: ["sh"], Labels: { a: "b" } });
   const image = new LayerImage(
     { base, archive, repository: "kiln.local/draft/x", tag: "1", comment: "mine" },
-    readHistory(makeHistory(["ADD", 1]), base),
+    readHistory(makeHistory(["ADD", 1]), base) ?? [],
   );
   const files = await unpackFiles(image.stream());
   const read = (name: string): Buffer => files.get(name) as Buffer;
@@ -105,6 +107,8 @@ test("only much that goes to a place of its own is a layer", () => {
   assert.ok(fits(pack(["one"], 2_000_000)));
   assert.ok(!fits(pack(["one"])));
   assert.ok(!fits(pack([...many, "sub/.wh.gone"])), "it would remove what is below");
+  for (const name of ["./a", "a//b", "a/../b"]) assert.ok(!fits(pack([...many, name])), name);
+  assert.ok(fits(pack([...many, "...", ".a", "b..", "..c/d"])));
   assert.ok(!fits(undefined, {}, {}, "proc"));
   assert.ok(!fits(undefined, { tmpfs: ["/app/tmp:size=1m"] }));
   assert.ok(!fits(undefined, { volumes: ["cache:/app"] }));

@@ -6,6 +6,9 @@ import { test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { waitUntilClean } from "../../../src/provider/cancel";
 import { dieAt, failAt } from "./faults";
+import { EngineError } from "../../../src/platforms/docker/engine-error";
+import { DockerSite } from "../../../src/platforms/docker/site";
+import { listStages } from "../../../src/platforms/docker/stage-images";
 import { FakeDockerDriver } from "./fake-driver";
 import type { FakeWorld } from "./fake-world";
 import {
@@ -21,12 +24,13 @@ import {
 } from "./provider-run";
 
 const app: Resource = { stack: "s", name: "staged", lineage: "0000", isStaged: true };
-const withFiles: Resource = { ...app, name: "files", folder: makeFiles() };
+const withFiles: Resource = { ...app, name: "files", folder: [makeFiles("many")] };
 const twin: Resource = { ...app, name: "twin" };
+const never = new AbortController().signal;
 const MORE_CALLS_THAN_ANY_BUILD = 200;
 
-function makeFiles(): string {
-  const folder = path.join(home, "many");
+function makeFiles(name: string): string {
+  const folder = path.join(home, name);
   fs.mkdirSync(folder);
   for (let index = 0; index < 120; index++) fs.writeFileSync(path.join(folder, `${index}`), `${index}`);
   return `${folder}/`;
@@ -129,13 +133,44 @@ test("files that are sent first are a layer of their own, which a second version
   assert.deepEqual(describeWorld(world), before);
 });
 
+test("of several sources of one step the first is a layer, and the image still tells what it stands on", async () => {
+  const world = makeWorld();
+  const driver = new FakeDockerDriver(world);
+  const site = new DockerSite(driver, []);
+  const made = await create(driver, { ...withFiles, folder: [makeFiles("a"), makeFiles("b")] }, "1");
+  await waitUntilClean();
+  assert.ok(made);
+  const { artifactId, sourceImageId } = made.outs;
+  assert.equal(world.lookUp(artifactId)?.files.get("/many/99")?.toString(), "99");
+  assert.equal(sourceImageId, world.lookUp("tiny:latest")?.id);
+  assert.equal(
+    (await site.findArtifact(artifactId, { image: "tiny" }, never))?.data.sourceImageId,
+    sourceImageId,
+  );
+  const comments = [...world.images.values()].map(({ comment }) => comment);
+  assert.equal(comments.filter((comment) => comment.includes("bytes on")).length, 1);
+});
+
+test("what a layer adds is known when the image below is gone", async () => {
+  const world = makeWorld();
+  const driver = new FakeDockerDriver(world);
+  await create(driver, withFiles, "1");
+  await waitUntilClean();
+  const measure = async (): Promise<number[]> =>
+    (await listStages(driver, never)).map(({ ownBytes }) => ownBytes);
+  const before = await measure();
+  await driver.untagImage("tiny:latest", never);
+  assert.deepEqual(await measure(), before);
+  assert.ok(Math.max(...before) > 0);
+});
+
 test("an engine that takes no layers gets the files into the container, and is asked once", async () => {
   const world = makeWorld();
   const driver = new FakeDockerDriver(world);
   let asked = 0;
   driver.addLayer = () => {
     asked++;
-    return asked === 1 ? Promise.reject(new Error("no such layer")) : Promise.resolve(undefined);
+    return Promise.reject(new EngineError("Sending files as a layer", "no such layer", 500));
   };
   const made = await create(driver, withFiles, "1");
   assert.equal(

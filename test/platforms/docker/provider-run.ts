@@ -44,8 +44,8 @@ export interface Resource {
   lineage: string;
   /** A stage after each step; without, none. */
   isStaged?: boolean;
-  /** A folder that is sent first, enough for a layer of its own. */
-  folder?: string;
+  /** Folders that are sent first, each enough for a layer of its own. */
+  folder?: string[];
 }
 
 export function makeWorld(): FakeWorld {
@@ -74,7 +74,7 @@ export function makeInputs(resource: Resource, version: string, keep = 1): Input
     provisioners: [
       ...(resource.folder === undefined
         ? []
-        : [{ type: "file", source: resource.folder, destination: "/many/" }]),
+        : [{ type: "file", sources: resource.folder, destination: "/many/" }]),
       { type: "shell", inline: ["true"] },
       { type: "file", content: version, destination: "/srv/version" },
     ].map((unit) => ({ ...unit, ...(resource.isStaged ? { cache: true } : {}) })),
