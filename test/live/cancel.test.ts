@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
 import { listClaimTags, openDriver, never, runInImage, tinyImage } from "../support/docker";
 import { createStack, type Program, type Stack } from "../support/stack";
-import { countImages, followEvents, listJournal, type EngineEvent } from "../support/death";
+import { countImages, followEvents, listJournal, listNameless, type EngineEvent } from "../support/death";
 
 const NOISY_DEADLINE_MS = 10_000;
 
@@ -136,6 +136,58 @@ test("a build that is killed at any moment leaves nothing that the next `up` doe
       title,
     );
   }
+});
+
+/** Moments at which files become a layer of an image. */
+const LAYER_MOMENTS: [string, (event: EngineEvent, machine: string) => boolean][] = [
+  ["the layer is loaded", ({ type, action }) => type === "image" && action === "load"],
+  ["its container is made", ({ action, name }, machine) => action === "create" && name === `${machine}-next`],
+  ["it is a stage", ({ action, name }) => action === "tag" && name.startsWith("kiln.local/stage/")],
+  ["the image is committed", ({ action, name }, machine) => action === "commit" && name.startsWith(machine)],
+];
+
+test("a build that is killed while files become a layer leaves nothing behind either", async (t) => {
+  const project = `layer-${process.pid}`;
+  const declare = (round: number): Program => ({
+    images: {
+      app: {
+        image: tinyImage(),
+        keep: 0,
+        provisioners: [{ type: "file", source: "many/", destination: "/many/" }],
+        triggers: { round: String(round) },
+      },
+    },
+  });
+  const stack = await createStack(t, project, declare(0));
+  for (let index = 0; index < 150; index++) stack.write(`many/${index}`, String(index));
+  const driver = await openDriver();
+  const nameless = await listNameless();
+
+  for (const [round, [title, isMoment]] of LAYER_MOMENTS.entries()) {
+    stack.declare(declare(round));
+    let machine = "";
+    const stop = await followEvents((event) => {
+      const [entry] = listJournal(stack.home);
+      if (!entry || machine !== "" || !isMoment(event, entry.machine)) return;
+      machine = entry.machine;
+      process.kill(entry.owner.pid, "SIGKILL");
+    });
+    const text = await stack.failingUp();
+    await stop();
+    assert.notEqual(machine, "", `killed when ${title}\n${text}`);
+
+    await stack.up();
+    const id = String((await stack.outputs())["app-imageId"]);
+    assert.equal(await runInImage(id, ["cat", "/many/149"]), "149", title);
+    assert.deepEqual(await driver.listTags(`kiln.local/draft/${machine}`, never), [], title);
+    for (const name of [machine, `${machine}-next`])
+      assert.equal(await driver.findContainer(name, never), undefined, title);
+    assert.deepEqual(listJournal(stack.home), [], title);
+    assert.equal((await listClaimTags(project)).length, 1, title);
+  }
+  await stack.destroy();
+  assert.deepEqual(await listClaimTags(project), []);
+  assert.deepEqual(await listNameless(), nameless);
 });
 
 test("the death of Pulumi's engine ends the build, and a second stack's build is never swept", async (t) => {

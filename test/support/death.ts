@@ -41,6 +41,19 @@ export async function countImages(project: string): Promise<number> {
   return body.length;
 }
 
+/** Images without a name that nothing was made from. */
+export async function listNameless(): Promise<string[]> {
+  const { body } = await (
+    await openEngine()
+  ).request<{ Id: string }[]>({
+    method: "GET",
+    path: "/images/json",
+    query: { filters: { dangling: ["true"] } },
+    signal: never,
+  });
+  return body.map(({ Id }) => Id).sort();
+}
+
 /** Calls back for everything that happens on the engine, as it happens, until the returned function is called. */
 export async function followEvents(onEvent: (event: EngineEvent) => void): Promise<() => Promise<void>> {
   const engine = await openEngine();
