@@ -1,11 +1,18 @@
 /** Folders as one tar stream: one call sends everything, whatever carries it. */
 import type { SourceEntry } from "../core/source-tree";
 import { ChangedFileError } from "./transfer/changed-file";
+import { TransferProgress } from "./transfer/progress";
 import { measureTar, streamTar, type TarItem } from "./transfer/tar-stream";
 
 export interface ArchiveOwner {
   uid: number;
   gid: number;
+}
+
+/** Who is told how far the stream is. */
+export interface ArchiveProgress {
+  title: string;
+  show: (text: string) => void;
 }
 
 export interface ArchiveTarget {
@@ -20,7 +27,10 @@ export interface ArchiveTarget {
 export class Archive {
   private sizeBytes: number | undefined;
 
-  constructor(private readonly items: readonly TarItem[]) {}
+  constructor(
+    private readonly items: readonly TarItem[],
+    private readonly progress?: ArchiveProgress,
+  ) {}
 
   /** Files, links and folders. */
   get count(): number {
@@ -38,8 +48,14 @@ export class Archive {
   }
 
   /** In pieces, each of which is overwritten when the next is asked for. */
-  stream(): AsyncGenerator<Buffer> {
-    return streamTar(this.items);
+  async *stream(): AsyncGenerator<Buffer> {
+    const { title = "", show = () => undefined } = this.progress ?? {};
+    const progress = new TransferProgress(title, this.measureBytes(), show);
+    for await (const chunk of streamTar(this.items)) {
+      yield chunk;
+      progress.add(chunk.length);
+    }
+    show(`${title}: sent, and being unpacked`);
   }
 }
 
@@ -51,9 +67,14 @@ export function packContent(content: Buffer, mode: number, target: ArchiveTarget
 }
 
 /** An archive of what `listSource` found below `root`. What is read is compared with what it hashed. */
-export function packEntries(entries: readonly SourceEntry[], root: string, target: ArchiveTarget): Archive {
+export function packEntries(
+  entries: readonly SourceEntry[],
+  root: string,
+  target: ArchiveTarget,
+  progress?: ArchiveProgress,
+): Archive {
   const items = entries.flatMap((entry) => describeEntry(entry, root, target) ?? []);
-  return new Archive([...listFolders(target), ...items]);
+  return new Archive([...listFolders(target), ...items], progress);
 }
 
 function listFolders({ newFolders, owner }: ArchiveTarget): TarItem[] {

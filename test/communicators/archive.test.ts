@@ -100,6 +100,26 @@ test("missing folders on the other side come first, and once", async (t) => {
   );
 });
 
+test("who sends a large file is told how far it is, and when all is sent", async (t) => {
+  const cwd = makeFolder(t);
+  fs.writeFileSync(path.join(cwd, "file"), Buffer.alloc(3_000_000));
+  const shown: string[] = [];
+  const entries = await listSource({ path: "file" }, { cwd, signal: never });
+  const progress = { title: "file", show: (text: string) => void shown.push(text) };
+  let nowMs = 0;
+  t.mock.method(performance, "now", () => (nowMs += 60));
+  for await (const piece of packEntries(
+    entries,
+    path.join(cwd, "file"),
+    { ...here, path: "file" },
+    progress,
+  ).stream())
+    assert.ok(piece.length > 0);
+  assert.match(shown[0] ?? "", /^file: [\d.]+ [kM]B of 3\.0 MB, [\d.]+ MB\/s$/);
+  assert.ok(shown.length > 2);
+  assert.equal(shown.at(-1), "file: sent, and being unpacked");
+});
+
 test("a file that changes after it was hashed is noticed", async (t) => {
   const cwd = makeFolder(t);
   for (const size of [3 * 1024 * 1024, 9 * 1024 * 1024]) {

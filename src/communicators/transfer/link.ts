@@ -1,7 +1,7 @@
 import { createGzip } from "node:zlib";
 import { pipeline, Readable } from "node:stream";
-import { formatBytes } from "../../core/size";
 import type { Machine } from "./machine";
+import { TransferProgress } from "./progress";
 
 /** Half of what one core compresses at the fastest level: below that, a compressed stream is through sooner. */
 const SLOW_LINK_RATE = 20 * 1024 * 1024;
@@ -10,7 +10,6 @@ const UNSEEN_BYTES = 4 * 1024 * 1024;
 const SEEN_MS = 500;
 /** To begin again costs two round trips, and reading what has arrived. */
 const WORTH_CHANGING_BYTES = 16 * 1024 * 1024;
-const PROGRESS_MS = 200;
 
 /** Thrown to end a try whose stream should have been compressed. */
 export class SlowLinkError extends Error {
@@ -45,25 +44,14 @@ export async function* watchLink(
   chunks: AsyncIterable<Buffer>,
   { title, totalBytes, mayGiveUp }: { title: string; totalBytes: number; mayGiveUp: boolean },
 ): AsyncGenerator<Buffer> {
-  const startedAt = performance.now();
-  let sent = 0;
-  let shownAt = startedAt;
+  const progress = new TransferProgress(title, totalBytes, (text) => machine.showProgress(text));
   for await (const chunk of chunks) {
     yield chunk;
-    sent += chunk.length;
-    const now = performance.now();
-    const elapsedMs = now - startedAt;
-    if (sent > UNSEEN_BYTES && elapsedMs > SEEN_MS) {
-      const rate = ((sent - UNSEEN_BYTES / 2) / elapsedMs) * 1000;
-      if (mayGiveUp) {
-        machine.linkRate = rate;
-        if (rate < SLOW_LINK_RATE && totalBytes - sent > WORTH_CHANGING_BYTES) throw new SlowLinkError();
-      }
-    }
-    if (now - shownAt < PROGRESS_MS) continue;
-    shownAt = now;
-    machine.showProgress(
-      `${title}: ${formatBytes(sent)} of ${formatBytes(totalBytes)}, ${formatBytes((sent / elapsedMs) * 1000)}/s`,
-    );
+    progress.add(chunk.length);
+    const { sentBytes, elapsedMs } = progress;
+    if (!mayGiveUp || sentBytes <= UNSEEN_BYTES || elapsedMs <= SEEN_MS) continue;
+    const rate = ((sentBytes - UNSEEN_BYTES / 2) / elapsedMs) * 1000;
+    machine.linkRate = rate;
+    if (rate < SLOW_LINK_RATE && totalBytes - sentBytes > WORTH_CHANGING_BYTES) throw new SlowLinkError();
   }
 }

@@ -23,6 +23,7 @@ export interface CommunicatorOptions {
   /** The image's own user, "" for root. */
   imageUser: string;
   environment: Record<string, string>;
+  showProgress: (text: string) => void;
   /** Runs in the started container, before anything else does. */
   onStart?: () => Promise<void>;
   /** Offered what is sent below "/" to an untouched container, as a name there that is new; false: it goes into the container. */
@@ -99,7 +100,10 @@ export class DockerCommunicator implements Communicator {
     const archive =
       "content" in local
         ? packContent(local.content, local.mode, target)
-        : packEntries(await listSource(local, { cwd, signal }), path.resolve(cwd, local.path), target);
+        : packEntries(await listSource(local, { cwd, signal }), path.resolve(cwd, local.path), target, {
+            title: local.path,
+            show: this.options.showProgress,
+          });
     if (base === "/" && (await this.sendAsLayer(archive, target, signal))) return;
     this.isUntouched = false;
     // From the root: the engine refuses links that lead out of the folder where it unpacks.

@@ -41,6 +41,7 @@ export class BuildMachine {
       user: options.user ?? "",
       imageUser: source.config.User ?? "",
       environment: options.environment ?? {},
+      showProgress: (text) => context.log.progress(text),
       ...hooks,
     });
   }
