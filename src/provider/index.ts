@@ -4,13 +4,15 @@
  */
 import { ValidationError } from "../core/errors";
 import { checkInputs } from "./check";
-import { createImage } from "./create";
-import { deleteImage } from "./delete";
 import { diffImage, type DiffAnswer } from "./diff";
 import { flushLog } from "./engine-log";
-import { readImage } from "./read";
 import type { Inputs, State } from "./state";
-import { updateImage } from "./update";
+
+// A preview checks and compares: what builds is loaded when something is to be built.
+const loadCreate = () => require("./create") as typeof import("./create");
+const loadRead = () => require("./read") as typeof import("./read");
+const loadUpdate = () => require("./update") as typeof import("./update");
+const loadDelete = () => require("./delete") as typeof import("./delete");
 
 export interface CheckAnswer {
   inputs?: Inputs;
@@ -35,19 +37,19 @@ export function diff(id: string, olds: State, news: Inputs): Promise<DiffAnswer>
 }
 
 export function create(inputs: Inputs): Promise<{ id: string; outs: State }> {
-  return quiet(findRollout(inputs)?.create(inputs) ?? createImage(inputs));
+  return quiet(findRollout(inputs)?.create(inputs) ?? loadCreate().createImage(inputs));
 }
 
 export function read(id: string, state: State): Promise<{ id?: string; props?: State }> {
-  return quiet(findRollout(state)?.read(id, state) ?? readImage(id, state));
+  return quiet(findRollout(state)?.read(id, state) ?? loadRead().readImage(id, state));
 }
 
 export function update(id: string, olds: State, news: Inputs): Promise<{ outs: State }> {
-  return quiet(findRollout(news)?.update(id, olds, news) ?? updateImage(id, olds, news));
+  return quiet(findRollout(news)?.update(id, olds, news) ?? loadUpdate().updateImage(id, olds, news));
 }
 
 export function remove(id: string, state: State): Promise<void> {
-  return quiet(findRollout(state)?.delete(id, state) ?? deleteImage(id, state));
+  return quiet(findRollout(state)?.delete(id, state) ?? loadDelete().deleteImage(id, state));
 }
 
 export { remove as delete };

@@ -49,11 +49,19 @@ export abstract class Image extends pulumi.dynamic.Resource {
   }
 }
 
+/** Nothing in it is to come: that cannot be a secret, and to find it out by promises takes a hundred times as long. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return typeof value !== "function";
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isData = Array.isArray(value) || prototype === Object.prototype || prototype === null;
+  return isData && Object.values(value).every(isPlain);
+}
+
 /** Options into which a secret was interpolated, at any depth. */
 async function listSecretOptions(args: object, credentials: readonly string[]): Promise<string[]> {
   const names: string[] = [];
   for (const [name, value] of Object.entries(args)) {
-    if (credentials.includes(name)) continue;
+    if (credentials.includes(name) || isPlain(value)) continue;
     if (await pulumi.isSecret(pulumi.output(value as unknown))) names.push(name);
   }
   return names;

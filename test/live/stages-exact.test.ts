@@ -8,7 +8,7 @@ import { runBuild } from "../../src/core/build";
 import { StageMemory } from "../../src/core/stage-memory";
 import { DockerBuilder } from "../../src/platforms/docker/builder";
 import type { DockerDriver } from "../../src/platforms/docker/driver";
-import { nameContainer } from "../../src/platforms/docker/machine";
+import { nameContainer } from "../../src/platforms/docker/container-name";
 import type { UnitOptions } from "../../src/core/model";
 import { readUnits, toProvisionerStep, toStagedStep } from "../../src/provider/units";
 import { requirePlatform } from "../../src/provider/platforms";

@@ -30,9 +30,6 @@ export interface DockerBuilderOptions extends SourceOptions {
   id: string;
 }
 
-/** How many steps a build has beside its provisioners: finding the source, capturing the result. */
-export const OWN_STEPS = 2;
-
 export class DockerBuilder implements Builder<DockerArtifact> {
   constructor(private readonly setup: DockerBuilderOptions) {}
 

@@ -5,7 +5,7 @@
 import type { BuildContext } from "../../core/context";
 import { sleep } from "../../core/retry";
 import type { DockerDriver } from "./driver";
-import { nameContainer } from "./machine";
+import { nameContainer } from "./container-name";
 
 const PREFIX = "kiln.local/draft/";
 const DAY_MS = 24 * 3_600_000;

@@ -1,21 +1,12 @@
 import * as path from "node:path";
 import type { BuildContext } from "../../core/context";
 import { DockerCommunicator, type CommunicatorOptions } from "./communicator";
+import { nameContainer, nameContainers } from "./container-name";
 import type { DockerDriver, ImageConfig, ImageDetails } from "./driver";
 import type { DockerImageOptions } from "./options";
 
 /** Ends at once when it is killed, and waits for ever otherwise; needs only a shell. */
 const SLEEPER = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 86400 & wait $!; done"];
-
-/** The names of a build's containers, the first one's first: the journal holds it too, and both must agree before anything is swept. */
-export function nameContainers(machine: string): [string, string] {
-  return [machine, `${machine}-next`];
-}
-
-/** The build container's name. */
-export function nameContainer(buildId: string): string {
-  return `kiln-${buildId}`;
-}
 
 /** The container that is built in. It may be exchanged for another one, made from what was saved of it. */
 export class BuildMachine {

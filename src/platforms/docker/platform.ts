@@ -5,7 +5,6 @@
 import type { Artifact, Json, UnitOptions } from "../../core/model";
 import type { Outputs, Platform } from "../../core/platform";
 import { containsUnknown } from "../../core/schema";
-import { OWN_STEPS } from "./builder";
 import { findCredentials } from "./credentials";
 import { findEndpoint } from "./endpoint";
 import { connectEngine } from "./engine";
@@ -18,6 +17,9 @@ import { readPinned, readReferences } from "./references";
 import { findManifest } from "./registry";
 import { DockerSite } from "./site";
 import { listReferences, type TagOptions } from "./tag";
+
+/** How many steps a build has beside its provisioners: finding the source, capturing the result. */
+const OWN_STEPS = 2;
 
 export const platform: Platform<DockerImageOptions> = {
   type: "docker:Image",

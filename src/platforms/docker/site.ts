@@ -4,14 +4,14 @@ import type { Artifact, Builder } from "../../core/model";
 import type { Outputs, Site, UndoOptions } from "../../core/platform";
 import { sleep } from "../../core/retry";
 import type { StageMark } from "../../core/stage-claims";
-import { DockerBuilder, type DockerArtifact } from "./builder";
+import type { DockerArtifact } from "./builder";
 import { guardAdopted, releaseAdopted } from "./adopted";
 import { claimRepository, collect, isClaimReference, dropClaim, listClaims, putClaim } from "./claim-tags";
 import { formatClaimTag } from "../../core/claims";
 import { findCredentials } from "./credentials";
 import { collectDrafts, dropDrafts } from "./drafts";
 import type { ContainerDetails, DockerDriver } from "./driver";
-import { nameContainer, nameContainers } from "./machine";
+import { nameContainer, nameContainers } from "./container-name";
 import type { DockerImageOptions, RegistryAuth } from "./options";
 import { parseReference } from "./reference";
 import { readPinned } from "./references";
@@ -63,6 +63,8 @@ export class DockerSite implements Site<DockerImageOptions> {
     claim: Omit<Claim, "artifactId">,
   ): Builder {
     const { driver } = this;
+    // Not for a preview.
+    const { DockerBuilder } = require("./builder") as typeof import("./builder");
     return new DockerBuilder({
       driver,
       options,

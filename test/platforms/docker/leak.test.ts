@@ -9,7 +9,7 @@ import { BuildLog } from "../../../src/core/log";
 import { createRedactor } from "../../../src/core/redact";
 import { DockerBuilder } from "../../../src/platforms/docker/builder";
 import type { DockerDriver } from "../../../src/platforms/docker/driver";
-import { nameContainer } from "../../../src/platforms/docker/machine";
+import { nameContainer } from "../../../src/platforms/docker/container-name";
 import { DockerSite } from "../../../src/platforms/docker/site";
 import { waitUntilClean } from "../../../src/provider/cancel";
 import { definition as fileDefinition } from "../../../src/provisioners/file";
