@@ -10,7 +10,7 @@ import { fetchInto } from "../../communicators/transfer/place";
 import { unpackTar } from "../../communicators/transfer/unpack";
 import { ConnectionLostError, TimeoutError } from "../../core/errors";
 import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../../core/model";
-import { listSource } from "../../core/source-tree";
+import { listSource, type SourceEntry } from "../../core/source-tree";
 import type { DockerDriver } from "./driver";
 import { EngineError } from "./engine-error";
 
@@ -90,7 +90,10 @@ export class DockerCommunicator implements Communicator {
     const isFolder = remote.endsWith("/");
     const folder = isFolder ? remote.replace(/\/+$/, "") || "/" : dirname(remote);
     const { base, missing } = await this.findBase(folder, signal);
-    const below = base.split("/").filter((part) => part !== "");
+    const entries = "content" in local ? [] : await listSource(local, { cwd, signal });
+    // The engine refuses links that lead out of the folder where it unpacks.
+    const root = entries.some(climbs) ? "/" : base;
+    const below = root === base ? [] : base.split("/").filter((part) => part !== "");
     const toPath = (...names: string[]): string => [...below, ...names].join("/");
     const target: ArchiveTarget = {
       newFolders: missing.map((_, index) => toPath(...missing.slice(0, index + 1))),
@@ -100,14 +103,13 @@ export class DockerCommunicator implements Communicator {
     const archive =
       "content" in local
         ? packContent(local.content, local.mode, target)
-        : packEntries(await listSource(local, { cwd, signal }), path.resolve(cwd, local.path), target, {
+        : packEntries(entries, path.resolve(cwd, local.path), target, {
             title: local.path,
             show: this.options.showProgress,
           });
     if (base === "/" && (await this.sendAsLayer(archive, target, signal))) return;
     this.isUntouched = false;
-    // From the root: the engine refuses links that lead out of the folder where it unpacks.
-    await this.options.driver.putArchive(this.container, "/", archive.stream(), signal);
+    await this.options.driver.putArchive(this.container, root, archive.stream(), signal);
   }
 
   /** Only below a name that is new: a layer would take the place of what is there, instead of joining it. */
@@ -200,6 +202,10 @@ export class DockerCommunicator implements Communicator {
       signal: AbortSignal.timeout(5000),
     });
   }
+}
+
+function climbs({ target = "" }: SourceEntry): boolean {
+  return target.split("/").includes("..");
 }
 
 function dirname(remote: string): string {

@@ -1,6 +1,6 @@
 /**
  * Images of files that a build has sent and not saved yet: `kiln.local/draft/<machine>:<n>`. They go with the build's
- * containers; what an engine finishes after nobody waits for it any more goes a day later.
+ * containers; what an engine finishes after nobody waits for it any more goes with a later build or delete.
  */
 import type { BuildContext } from "../../core/context";
 import { sleep } from "../../core/retry";
@@ -8,7 +8,8 @@ import type { DockerDriver } from "./driver";
 import { nameContainer } from "./container-name";
 
 const PREFIX = "kiln.local/draft/";
-const DAY_MS = 24 * 3_600_000;
+/** A container is made of it as soon as it is loaded, and keeps it from then on. */
+const ABANDONED_MS = 5 * 60_000;
 const POLL_MS = 50;
 const UNLOAD_MS = 10_000;
 /** After Ctrl-C all must be over in three seconds. */
@@ -51,13 +52,13 @@ export function deferUnload(context: BuildContext, driver: DockerDriver): void {
   );
 }
 
-/** Of any build, on any machine. */
+/** Of any build, on any machine: those that no container was made of in time. */
 export async function collectDrafts(
   driver: DockerDriver,
   signal: AbortSignal,
   nowMs = Date.now(),
 ): Promise<void> {
   for (const { tags, createdMs } of await driver.listImages(`${PREFIX}*`, signal))
-    if (createdMs < nowMs - DAY_MS)
+    if (createdMs < nowMs - ABANDONED_MS)
       for (const tag of tags.filter((name) => name.startsWith(PREFIX))) await driver.untagImage(tag, signal);
 }

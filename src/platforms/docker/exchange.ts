@@ -102,14 +102,18 @@ async function sendStream(
   body: AsyncIterable<Uint8Array>,
   cut: (reason: Error) => void,
 ): Promise<void> {
-  const closed = new Promise<void>((resolve) => request.once("close", resolve));
+  let goOn = (): void => undefined;
+  request.once("close", () => goOn());
   // One that is left by its own iterator calls that an error.
   const chunks = (body instanceof Readable ? body.iterator({ destroyOnReturn: false }) : body) as typeof body;
   try {
     for await (const chunk of chunks) {
-      await Promise.race([closed, new Promise((resolve) => request.write(chunk, resolve))]);
       // The engine may refuse before it has read everything: then nobody needs the rest.
       if (request.destroyed) return;
+      await new Promise<void>((resolve) => {
+        goOn = resolve;
+        request.write(chunk, () => resolve());
+      });
     }
     request.end();
   } catch (error) {
