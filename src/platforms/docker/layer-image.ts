@@ -3,7 +3,7 @@
  * (`docker load`; https://github.com/moby/docker-image-spec), but for the layers, which the engine has.
  */
 import { createHash } from "node:crypto";
-import { formatTarHeader, TAR_END } from "../../communicators/transfer/tar-writer";
+import { formatTarHeader, padTar, TAR_END } from "../../communicators/transfer/tar-writer";
 import type { ImageDetails, LayerOptions } from "./driver";
 
 /** Beginnings of the history entries of instructions that never make a layer. */
@@ -55,7 +55,7 @@ export class LayerImage {
       ["config.json", config],
       ["manifest.json", Buffer.from(JSON.stringify([manifest]))],
     ] as const)
-      yield Buffer.concat([nameFile(name, content.length), content, Buffer.alloc(-content.length & 511)]);
+      yield Buffer.concat([nameFile(name, content.length), content, padTar(content.length)]);
     yield TAR_END;
   }
 

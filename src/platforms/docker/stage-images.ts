@@ -8,7 +8,7 @@ import type { DockerDriver, ImageDetails, ListedImage } from "./driver";
 export const PREFIX = "kiln.local/stage/";
 /** Less deep than claims are: neither list shows the other. */
 export const PATTERN = `${PREFIX}*`;
-/** Tells a stage's image from a source in the history of an image; nothing is decided by it. */
+/** Tells a stage's image from a source in the history of an image; whose it is, and whether it goes, are not decided by it. */
 export const COMMENT = "pulumi-kiln stage";
 const COMMENT_WITHOUT_PARENT = /^pulumi-kiln stage of (\d+) bytes on (sha256:[0-9a-f]{64})$/;
 
