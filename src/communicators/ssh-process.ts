@@ -1,6 +1,5 @@
 import { constants } from "node:os";
 import type { Readable } from "node:stream";
-import { setTimeout } from "node:timers/promises";
 import type { ClientChannel } from "ssh2";
 import { ConnectionLostError } from "../core/errors";
 import { throwIfAborted } from "../core/retry";
@@ -33,6 +32,7 @@ export class RemoteProcess {
   private knowsLink = false;
   private readonly fullWindow: number;
   private silences = 0;
+  private onWindow: () => void = () => undefined;
   private code: number | undefined;
 
   constructor(
@@ -46,6 +46,7 @@ export class RemoteProcess {
     },
   ) {
     this.fullWindow = this.window;
+    watchWindow((channel as unknown as Flow).outgoing, () => this.onWindow());
     this.stdout = channel;
     this.stderr = channel.stderr;
     channel.on("exit", (code: number | null, name?: string) => {
@@ -87,14 +88,19 @@ export class RemoteProcess {
   }
 
   private async waitUntilNear(): Promise<void> {
-    let before = this.window;
-    for (let silentSince = performance.now(); this.aheadBytes > this.mostAheadBytes;) {
-      await setTimeout(1);
-      if (this.isOver) return;
-      if (this.window !== before) silentSince = performance.now();
-      else if (performance.now() - silentSince > SILENCE_MS) this.silences++;
-      before = this.window;
-    }
+    while (!this.isOver && this.aheadBytes > this.mostAheadBytes)
+      if (!(await this.waitForWindow())) this.silences++;
+  }
+
+  /** False if the machine said nothing for long. */
+  private waitForWindow(): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, SILENCE_MS, false);
+      this.onWindow = (): void => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+    });
   }
 
   /** Ends the input. */
@@ -140,8 +146,22 @@ export class RemoteProcess {
       throw error;
     } finally {
       this.isOver = true;
+      this.onWindow();
       stopListening();
       signal.removeEventListener("abort", abort);
     }
   }
+}
+
+/** ssh2 tells of a machine that takes more only when it took nothing at all before. */
+function watchWindow(flow: Flow["outgoing"], onGrowth: () => void): void {
+  let { window } = flow;
+  Object.defineProperty(flow, "window", {
+    get: () => window,
+    set: (value: number) => {
+      const hasGrown = value > window;
+      window = value;
+      if (hasGrown) onGrowth();
+    },
+  });
 }
