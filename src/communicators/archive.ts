@@ -44,7 +44,7 @@ export class Archive {
 
   /** Below where it is unpacked. */
   get names(): string[] {
-    return this.items.map(({ header }) => header.name);
+    return this.items.map(({ name }) => name);
   }
 
   /** In pieces, each of which is overwritten when the next is asked for. */
@@ -62,8 +62,8 @@ export class Archive {
 /** An archive of one file made here. */
 export function packContent(content: Buffer, mode: number, target: ArchiveTarget): Archive {
   const { path: name, owner } = target;
-  const header = { name, mode, mtimeMs: Date.now(), sizeBytes: content.length, owner };
-  return new Archive([...listFolders(target), { header: { ...header, kind: "file" }, content }]);
+  const file = { name, mode, mtimeMs: Date.now(), sizeBytes: content.length, owner };
+  return new Archive([...listFolders(target), { ...file, kind: "file", content }]);
 }
 
 /** An archive of what `listSource` found below `root`. What is read is compared with what it hashed. */
@@ -79,7 +79,11 @@ export function packEntries(
 
 function listFolders({ newFolders, owner }: ArchiveTarget): TarItem[] {
   return newFolders.map((name) => ({
-    header: { name, kind: "directory", mode: 0o755, mtimeMs: Date.now(), owner },
+    name,
+    kind: "directory",
+    mode: 0o755,
+    mtimeMs: Date.now(),
+    owner,
   }));
 }
 
@@ -88,12 +92,17 @@ function describeEntry(entry: SourceEntry, root: string, target: ArchiveTarget):
   const name = [target.path, entry.path].filter((part) => part !== "").join("/");
   // A folder that is there already keeps its mode; one that is not is among the new ones.
   if (entry.path === "" && kind === "directory") return undefined;
-  const header = { name, kind, mode, mtimeMs, owner: target.owner };
-  if (kind === "symlink") return { header: { ...header, target: entry.target ?? "" } };
-  if (kind === "directory") return { header };
+  const { owner } = target;
+  if (kind === "symlink") return { name, kind, mode, mtimeMs, owner, target: entry.target ?? "" };
+  if (kind === "directory") return { name, kind, mode, mtimeMs, owner };
   const file = entry.path === "" ? root : `${root}/${entry.path}`;
   return {
-    header: { ...header, sizeBytes },
+    name,
+    kind,
+    mode,
+    mtimeMs,
+    owner,
+    sizeBytes,
     file,
     onHash(read) {
       if (read !== hash) throw new ChangedFileError(file);

@@ -60,8 +60,7 @@ export class MerkleTree {
     for (let index = this.hashes.length - 1; index >= 0; index--) {
       const { batch, at } = this.locate(index);
       const children = walk.children[index];
-      this.hashes[index] =
-        children === undefined ? batch.records.hash(at).toString("hex") : this.hashChildren(children);
+      this.hashes[index] = children === undefined ? batch.records.hashHex(at) : this.hashChildren(children);
     }
   }
 

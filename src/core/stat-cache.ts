@@ -44,12 +44,23 @@ export class StatCache {
   }
 
   /** The hash of a file with these stats, or undefined if it must be read. */
-  find(pathHash: number, stats: fs.Stats): Uint8Array | undefined {
+  find(pathHash: number, stats: fs.Stats): Buffer | undefined {
+    const index = this.findIndex(pathHash, stats);
+    return index === undefined ? undefined : this.records.hash(index);
+  }
+
+  /** The same in hex. */
+  findHex(pathHash: number, stats: fs.Stats): string | undefined {
+    const index = this.findIndex(pathHash, stats);
+    return index === undefined ? undefined : this.records.hashHex(index);
+  }
+
+  private findIndex(pathHash: number, stats: fs.Stats): number | undefined {
     const mask = this.table.length - 1;
     for (let slot = pathHash & mask; ; slot = (slot + 1) & mask) {
       const entry = this.table[slot] ?? 0;
       if (entry === 0) return undefined;
-      if (this.records.hasStats(entry - 1, stats, pathHash)) return this.records.hash(entry - 1);
+      if (this.records.hasStats(entry - 1, stats, pathHash)) return entry - 1;
     }
   }
 }

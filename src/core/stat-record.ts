@@ -13,6 +13,7 @@ export const recordBytes = 80;
 const recordDoubles = recordBytes / 8;
 const recordWords = recordBytes / 4;
 const hashOffset = 40;
+const hashBytes = 32;
 const pathWord = 18;
 const modeOffset = 76;
 const stateOffset = 78;
@@ -31,7 +32,7 @@ export const recordState = {
 
 /** A view on memory that holds records one after the other. */
 export class StatRecords {
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   private readonly doubles: Float64Array;
   private readonly words: Uint32Array;
 
@@ -41,7 +42,7 @@ export class StatRecords {
     byteOffset: number,
     readonly count: number,
   ) {
-    this.bytes = new Uint8Array(memory, byteOffset, count * recordBytes);
+    this.bytes = Buffer.from(memory as ArrayBuffer, byteOffset, count * recordBytes);
     this.doubles = new Float64Array(memory, byteOffset, count * recordDoubles);
     this.words = new Uint32Array(memory, byteOffset, count * recordWords);
   }
@@ -79,8 +80,13 @@ export class StatRecords {
 
   /** The 32 bytes themselves, not a copy. */
   hash(index: number): Buffer {
-    const start = this.bytes.byteOffset + index * recordBytes + hashOffset;
-    return Buffer.from(this.bytes.buffer as ArrayBuffer, start, 32);
+    const start = index * recordBytes + hashOffset;
+    return this.bytes.subarray(start, start + hashBytes);
+  }
+
+  hashHex(index: number): string {
+    const start = index * recordBytes + hashOffset;
+    return this.bytes.toString("hex", start, start + hashBytes);
   }
 
   record(index: number): Uint8Array {

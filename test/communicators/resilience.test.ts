@@ -89,6 +89,36 @@ describe("a link that breaks", { skip: !hasSshd() }, () => {
     assert.ok(relay.bytesToServer < 12 * MEGABYTE, `${relay.bytesToServer} bytes were sent`);
   });
 
+  test("while the machine still works on what it got: the next try begins when it has ended", async (t) => {
+    const folder = makeFolder(t);
+    const [bin, here, there] = ["bin", "here", "there"].map((name) => path.join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    for (const made of [bin, here]) fs.mkdirSync(made);
+    const log = path.join(folder, "log");
+    const tar = `#!/bin/sh\necho begin >>${log}\n/bin/tar "$@" || exit\n[ -e ${log}.cut ] || { : >${log}.cut; sleep 1; }\necho end >>${log}\n`;
+    fs.writeFileSync(path.join(bin, "tar"), tar, { mode: 0o755 });
+    const sshd = await startSshd([`SetEnv PATH=${bin}:${process.env["PATH"]}`]);
+    t.after(() => sshd.stop());
+    const relay = await startRelay(sshd.port);
+    t.after(() => relay.stop());
+    const machine = await connectTo(t, { ...sshd, port: relay.port });
+    makeMany(here);
+    const sending = machine.upload({ path: `${here}/` }, `${there}/`, never);
+    const watch = setInterval(() => {
+      if (!fs.existsSync(`${log}.cut`)) return;
+      clearInterval(watch);
+      relay.cut();
+    }, 10);
+    await sending.finally(() => clearInterval(watch));
+    assert.deepEqual(fs.readFileSync(log, "utf8").split("\n"), ["begin", "end", "begin", "end", ""]);
+    assert.equal(relay.connections, 2);
+    assert.deepEqual(describeTree(there), describeTree(here));
+    assert.equal(listLeft(folder), "");
+  });
+
   test("during a download: it is repeated, and nothing half is left", async (t) => {
     const sshd = await startSshd();
     t.after(() => sshd.stop());
@@ -281,6 +311,44 @@ describe("a server that misbehaves", () => {
       await machine.upload({ path: `${source}/` }, `${target}/`, never);
       assert.ok(fs.existsSync(path.join(bin, "once")));
       assert.deepEqual(describeTree(target), describeTree(source));
+    }
+  });
+
+  test("breaks one byte of much: what arrived is verified while the rest arrives, and whole at the next try", async (t) => {
+    const folder = makeFolder(t);
+    const source = path.join(folder, "much");
+    fs.mkdirSync(source);
+    makeLargeFile(source, "it's\\large", 40);
+    for (let index = 10; index < 30; index++) makeLargeFile(source, `${index} *`, 1);
+    for (const [byte, programs] of [
+      [7, ["openssl", "sha256sum"]],
+      [30, ["openssl", "sha256sum"]],
+      [59, ["openssl", "sha256sum"]],
+      [7, ["sha256sum"]],
+      [59, ["sha256sum"]],
+    ] as const) {
+      const bin = fs.mkdtempSync(path.join(folder, "bin-"));
+      linkAllBut(["tar", "openssl", "sha256sum"], bin);
+      // The first breaks what it gets; the next does not end before something that arrived was hashed.
+      const tar = `#!/bin/sh
+if mkdir ${bin}/once 2>/dev/null; then { head -c ${byte}M; head -c 1 >/dev/null; printf X; cat; } | /bin/tar "$@"; exit; fi
+rm -f ${bin}/hashed
+/bin/tar "$@" || exit
+waits=0
+until [ -e ${bin}/hashed ]; do sleep 0.1; waits=$((waits + 1)); [ $waits -lt 100 ] || exit 9; done
+`;
+      fs.writeFileSync(path.join(bin, "tar"), tar, { mode: 0o755 });
+      for (const program of programs) {
+        const hasher = `#!/bin/sh\n: >${bin}/hashed\nexec /usr/bin/${program} "$@"\n`;
+        fs.writeFileSync(path.join(bin, program), hasher, { mode: 0o755 });
+      }
+      const sshd = await startFakeSshd(t, { environment: { PATH: bin } });
+      const machine = await connectTo(t, sshd, login);
+      const target = path.join(folder, path.basename(bin).replace("bin", "to"));
+      await machine.upload({ path: `${source}/` }, `${target}/`, never);
+      assert.ok(fs.existsSync(path.join(bin, "once")));
+      assert.deepEqual(describeTree(target), describeTree(source));
+      fs.rmSync(target, { recursive: true });
     }
   });
 

@@ -1,13 +1,22 @@
 import * as fs from "node:fs";
 import { ChangedFileError } from "./changed-file";
-import { stagedMode, type PlannedEntry } from "./plan";
+import { PlannedEntry } from "./planned-entry";
 import { SMALL_FILE_BYTES, streamTar, type TarItem } from "./tar-stream";
 
 /** What an upload's archive holds, in order; a text that is known only when its turn comes is a function. */
-export type ArchiveItem =
-  | { text: string | (() => string); name: string }
-  | { entry: PlannedEntry }
-  | { entry: PlannedEntry; name: string; fromByte: number };
+export type ArchiveItem = PlannedEntry | ArchiveText | ArchiveRest;
+
+export interface ArchiveText {
+  text: string | (() => string);
+  name: string;
+}
+
+/** The end of a file whose beginning has arrived. */
+export interface ArchiveRest {
+  entry: PlannedEntry;
+  name: string;
+  fromByte: number;
+}
 
 /** The archive in pieces, as `streamTar` gives them. Hashes of files that are still open are noted on the way. */
 export function streamArchive(items: Iterable<ArchiveItem>): AsyncGenerator<Buffer> {
@@ -16,25 +25,42 @@ export function streamArchive(items: Iterable<ArchiveItem>): AsyncGenerator<Buff
 
 function* describeItems(items: Iterable<ArchiveItem>): Generator<TarItem> {
   for (const item of items) {
-    if ("text" in item) {
-      const content = Buffer.from(typeof item.text === "string" ? item.text : item.text());
-      const header = { name: item.name, mode: 0o600, mtimeMs: Date.now(), sizeBytes: content.length };
-      yield { header: { ...header, kind: "file" }, content };
-    } else if ("fromByte" in item) {
+    if (item instanceof PlannedEntry) yield describeEntry(item);
+    else if ("text" in item) yield describeText(item);
+    else {
       const { entry, name, fromByte } = item;
-      const header = { name, mode: 0o600, mtimeMs: entry.mtimeMs, sizeBytes: entry.sizeBytes - fromByte };
-      yield { header: { ...header, kind: "file" }, file: entry.file, fromByte };
-    } else yield describeEntry(item.entry);
+      const { mtimeMs, file } = entry;
+      yield {
+        name,
+        kind: "file",
+        mode: 0o600,
+        mtimeMs,
+        sizeBytes: entry.sizeBytes - fromByte,
+        file,
+        fromByte,
+      };
+    }
   }
 }
 
+function describeText({ name, text }: ArchiveText): TarItem {
+  const content = Buffer.from(typeof text === "string" ? text : text());
+  return { name, kind: "file", mode: 0o600, mtimeMs: Date.now(), sizeBytes: content.length, content };
+}
+
 function describeEntry(entry: PlannedEntry): TarItem {
-  const { kind, mtimeMs, target, staged, content } = entry;
-  const sizeBytes = kind === "file" ? entry.sizeBytes : 0;
-  const header = { name: staged, kind, mode: stagedMode(entry), mtimeMs, target, sizeBytes };
-  if (kind !== "file" || content) return { header, content };
-  const onHash = entry.hash === "" ? (hash: string): void => noteHash(entry, hash) : undefined;
-  return { header, file: entry.file, onHash };
+  const { kind, mtimeMs, sizeBytes, target, content } = entry;
+  return {
+    name: entry.staged,
+    kind,
+    mode: entry.stagedMode,
+    mtimeMs,
+    sizeBytes,
+    target,
+    content,
+    file: kind === "file" ? entry.file : undefined,
+    onHash: kind === "file" && entry.hash === "" ? (hash) => noteHash(entry, hash) : undefined,
+  };
 }
 
 function noteHash(entry: PlannedEntry, hash: string): void {

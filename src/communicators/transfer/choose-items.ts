@@ -2,8 +2,10 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { quote } from "../ssh-command";
 import type { ArchiveItem } from "./archive-stream";
-import { formatManifest, formatNames, type HashProgram } from "./manifest";
-import { formatLastCommands, formatMode, type Plan, type PlannedEntry } from "./plan";
+import { Checks, listFiles } from "./checks";
+import type { HashProgram } from "./manifest";
+import { formatLastCommands, formatMode, type Plan } from "./plan";
+import { PlannedEntry } from "./planned-entry";
 import type { Answer } from "./reception";
 
 /** What arrived of a larger file before a cut is not sent again. */
@@ -14,43 +16,46 @@ export async function chooseItems(
   plan: Plan,
   answer: Answer | undefined,
   program: HashProgram,
-): Promise<ArchiveItem[]> {
+): Promise<{ items: ArchiveItem[]; checkCount: number }> {
   const isNeeded = (entry: PlannedEntry): boolean =>
     entry.isOdd || answer?.needed === undefined || answer.needed.has(entry.name);
-  const files = plan.files.filter(isNeeded);
-  const sent: ArchiveItem[] = [];
+  const items: ArchiveItem[] = [];
+  const checks = new Checks(items, program, plan.sizeBytes);
   const joins: string[] = [];
   const tails: ArchiveItem[] = [];
+  const joined: PlannedEntry[] = [];
   for (const entry of plan.entries) {
     if (entry.kind !== "file") {
-      if (entry.kind === "symlink" || !entry.isOdd) sent.push({ entry });
-    } else if (isNeeded(entry) && (entry.isOdd || !answer?.staged.has(entry.name))) {
-      const fromByte = await findResumePoint(entry, answer);
-      if (fromByte === 0) sent.push({ entry });
+      if (entry.kind === "symlink" || !entry.isOdd) items.push(entry);
+    } else if (isNeeded(entry)) {
+      const isStaged = !entry.isOdd && answer?.staged.has(entry.name) === true;
+      const fromByte = isStaged ? 0 : await findResumePoint(entry, answer);
+      if (isStaged) joined.push(entry);
+      else if (fromByte === 0) checks.send(entry);
       else {
         const name = `rest/${tails.length}`;
         tails.push({ entry, name, fromByte });
+        joined.push(entry);
         joins.push(
           `cat ../${name} >>${quote(entry.name)} && rm ../${name} && chmod ${formatMode(entry.mode | 0o600)} ${quote(entry.name)}`,
         );
       }
     }
   }
-  return [
-    { name: "after", text: formatLastCommands(plan) },
-    { name: "before", text: joins.length > 0 ? `set -e\n${joins.join("\n")}\n` : "" },
-    ...sent,
-    ...tails,
-    ...listHalf("first", files.slice(0, files.length / 2), program),
-    ...listHalf("second", files.slice(files.length / 2), program),
-    { name: "end", text: "" },
-  ];
-}
-
-/** What is to be verified by one of two processes. Last, since some hashes become known on the way. */
-function listHalf(name: string, files: readonly PlannedEntry[], program: HashProgram): ArchiveItem[] {
-  const list = { name, text: () => formatManifest(files, program) };
-  return program === "openssl" ? [list, { name: `${name}.names`, text: () => formatNames(files) }] : [list];
+  const last = [...checks.open, ...joined];
+  const half = last.length / 2;
+  return {
+    items: [
+      { name: "after", text: formatLastCommands(plan) },
+      { name: "before", text: joins.length > 0 ? `set -e\n${joins.join("\n")}\n` : "" },
+      ...items,
+      ...tails,
+      ...listFiles("first", last.slice(0, half), program),
+      ...listFiles("second", last.slice(half), program),
+      { name: "end", text: "" },
+    ],
+    checkCount: checks.count,
+  };
 }
 
 /** How much of a file need not be sent again, because the beginning that arrived is the beginning of ours. */
@@ -69,6 +74,7 @@ async function findResumePoint(entry: PlannedEntry, answer: Answer | undefined):
 
 /** How much of the archive it is, about. */
 export function itemBytes(item: ArchiveItem): number {
+  if (item instanceof PlannedEntry) return item.sizeBytes + 512;
   if ("text" in item) return item.text.length; // of a function it is little, as is the list that it gives
-  return "fromByte" in item ? item.entry.sizeBytes - item.fromByte : item.entry.sizeBytes + 512;
+  return item.entry.sizeBytes - item.fromByte;
 }

@@ -1,4 +1,4 @@
-import type { PlannedEntry } from "./plan";
+import type { PlannedEntry } from "./planned-entry";
 
 /** What hashes files on the machine, best first where there are few of them; any one of these will do. */
 const HASH_PROGRAMS = ["sha256sum", "shasum", "openssl", "sha256"] as const;
@@ -14,8 +14,8 @@ const HASH_LENGTH = 64;
 interface Choice {
   sizeBytes: number;
   files: readonly PlannedEntry[];
-  /** Files are hashed while the list comes, which openssl cannot. */
-  isAsked: boolean;
+  /** A list comes as slowly as the files are hashed here: meanwhile the machine can hash its own, but not by openssl. */
+  isStreamed: boolean;
   /** A first try was said to be damaged: was that the program's fault? */
   isDoubted: boolean;
 }
@@ -23,10 +23,10 @@ interface Choice {
 /** The program that the machine is to use, of those that it has; undefined if it has none. */
 export function chooseHashProgram(
   available: ReadonlySet<string>,
-  { sizeBytes, files, isAsked, isDoubted }: Choice,
+  { sizeBytes, files, isStreamed, isDoubted }: Choice,
 ): HashProgram | undefined {
   const isLarge = sizeBytes > LARGE_FILE_BYTES * files.length;
-  const isMuch = isLarge || (!isAsked && files.length > MANY_FILES);
+  const isMuch = isLarge || (!isStreamed && files.length > MANY_FILES);
   if (isMuch && !isDoubted && available.has("openssl")) return "openssl";
   return HASH_PROGRAMS.find((program) => available.has(program));
 }
@@ -47,6 +47,6 @@ export function manifestLineBytes({ name }: PlannedEntry): number {
   return HASH_LENGTH + 2 + Buffer.byteLength(name) + 1;
 }
 
-function nameInManifest({ isOdd, staged, name }: PlannedEntry): string {
+export function nameInManifest({ isOdd, staged, name }: PlannedEntry): string {
   return isOdd ? `../${staged}` : name;
 }

@@ -3,33 +3,14 @@ import * as path from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { sha256Hex } from "../../core/content-hash";
 import type { LocalSource } from "../../core/model";
-import { listSource, type SourceEntry } from "../../core/source-tree";
+import { listSource } from "../../core/source-tree";
 import { entryKind, walkSource } from "../../core/source-walk";
+import { cacheFolder } from "../../core/folders";
+import { loadStatCache, locateStatCache } from "../../core/stat-cache";
+import { hashPath } from "../../core/stat-record";
 import { quote } from "../ssh-command";
 import { ChangedFileError } from "./changed-file";
-
-/** Names that a list with one name per line cannot hold go by their number, and get their name at the end. */
-const ODD_NAME = /[\n\r\\]/;
-/** What the owner must be allowed until everything is in its place. */
-const STAGED_FILE_MODE = 0o600;
-const STAGED_FOLDER_MODE = 0o700;
-
-/** One entry of what is sent. */
-export interface PlannedEntry extends Pick<
-  SourceEntry,
-  "kind" | "mode" | "mtimeMs" | "sizeBytes" | "target"
-> {
-  /** Below the destination, as `./a/b`; a single file is `./file` until it gets its name. */
-  name: string;
-  /** SHA-256 in hex of a file's content; "" until it is read. */
-  hash: string;
-  /** Where it is unpacked, below the folder for what has arrived. */
-  staged: string;
-  isOdd: boolean;
-  /** A file on this machine; undefined if `content` is all there is. */
-  file?: string;
-  content?: Buffer;
-}
+import { PlannedEntry } from "./planned-entry";
 
 /** What is sent, in the order in which it is. */
 export interface Plan {
@@ -45,54 +26,49 @@ export interface Plan {
 const SMALL_SOURCE_BYTES = 64 * 1024 * 1024;
 const HASH_SLICE_MS = 20;
 
-/** Lists a source. The hashes of a small one are left open: whoever reads the files finds them out, or `hashPlan` does. */
+/** Lists a source. Hashes of a small one may be left open: whoever reads the files finds them out, or `hashFiles` does. */
 export async function planUpload(local: LocalSource, cwd: string, signal: AbortSignal): Promise<Plan> {
   if ("content" in local) {
     const { content, mode } = local;
-    const hash = sha256Hex(content);
-    const entry = {
-      path: "",
-      kind: "file",
+    const entry = new PlannedEntry(
+      "",
+      "",
+      "file",
       mode,
-      mtimeMs: Date.now(),
-      sizeBytes: content.length,
-      hash,
-    } as const;
-    return makePlan("a text", false, [{ ...nameEntry(entry, ""), content }]);
+      Date.now(),
+      content.length,
+      sha256Hex(content),
+      undefined,
+    );
+    entry.content = content;
+    return makePlan("a text", false, [entry]);
   }
   const root = fs.realpathSync(path.resolve(cwd, local.path));
   // A single file cannot be hashed by several threads: while it is sent is soon enough.
   const mostBytes = fs.statSync(root).isFile() ? Infinity : SMALL_SOURCE_BYTES;
   const entries =
     (await surveySource(root, local.ignore ?? [], mostBytes)) ??
-    (await listSource(local, { cwd, signal })).map((entry) => nameEntry(entry, root));
+    (await listSource(local, { cwd, signal })).map(
+      ({ path, kind, mode, mtimeMs, sizeBytes, hash, target }) =>
+        new PlannedEntry(root, path, kind, mode, mtimeMs, sizeBytes, hash, target),
+    );
   const isFolder = entries[0]?.kind === "directory";
   if (isFolder) entries.shift();
   let odd = 0;
-  for (const entry of entries) if (entry.isOdd) entry.staged = `odd/${odd++}`;
+  for (const entry of entries) if (entry.hasOddName) entry.oddNumber = odd++;
   return makePlan(local.path, isFolder, entries);
 }
 
-type ListedEntry = Pick<SourceEntry, "path" | "kind" | "mode" | "mtimeMs" | "sizeBytes" | "hash" | "target">;
+const KINDS = {
+  [entryKind.file]: "file",
+  [entryKind.directory]: "directory",
+  [entryKind.symlink]: "symlink",
+} as const;
 
-function nameEntry(entry: ListedEntry, root: string): PlannedEntry {
-  const { kind, mode, mtimeMs, sizeBytes, hash, target } = entry;
-  const plain = entry.path || "file";
-  return {
-    kind,
-    mode,
-    mtimeMs,
-    sizeBytes,
-    hash,
-    target,
-    name: `./${plain}`,
-    isOdd: ODD_NAME.test(plain),
-    staged: `new/${plain}`,
-    file: entry.path === "" ? root : `${root}/${entry.path}`,
-  };
-}
-
-/** All entries of a source without hashes; undefined if it has more than `mostBytes`, or problems that `listSource` can name. */
+/**
+ * All entries of a source, with the hashes that are known from when it was last hashed; undefined if it has more than
+ * `mostBytes`, or problems that `listSource` can name.
+ */
 async function surveySource(
   root: string,
   ignore: readonly string[],
@@ -100,26 +76,32 @@ async function surveySource(
 ): Promise<PlannedEntry[] | undefined> {
   const { batches, problems } = walkSource(root, ignore);
   if (problems.length > 0) return undefined;
+  const known = loadStatCache(locateStatCache(cacheFolder(), root, ignore));
   const entries: PlannedEntry[] = [];
-  let sizeBytes = 0;
+  let totalBytes = 0;
   for (const { paths, kinds } of batches) {
     await setImmediate(); // the connection wants to be served meanwhile
-    for (const [at, inner] of paths.entries()) {
+    for (let at = 0; at < paths.length; at++) {
+      const inner = paths[at] as string;
       const file = inner === "" ? root : `${root}/${inner}`;
       const stats = fs.lstatSync(file, { throwIfNoEntry: false });
-      const kind =
-        kinds[at] === entryKind.directory
-          ? "directory"
-          : kinds[at] === entryKind.symlink
-            ? "symlink"
-            : "file";
-      if (!stats || (kind === "file" && (sizeBytes += stats.size) > mostBytes)) return undefined;
+      if (!stats) return undefined;
+      const kind = KINDS[kinds[at] as keyof typeof KINDS];
+      const sizeBytes = kind === "file" ? stats.size : 0;
+      if ((totalBytes += sizeBytes) > mostBytes) return undefined;
+      const hash = kind === "file" ? known.findHex(hashPath(inner), stats) : undefined;
       const target = kind === "symlink" ? fs.readlinkSync(file) : undefined;
-      const mode = stats.mode & 0o7777;
-      const fileBytes = kind === "file" ? stats.size : 0;
-      const { mtimeMs } = stats;
       entries.push(
-        nameEntry({ path: inner, kind, mode, mtimeMs, sizeBytes: fileBytes, hash: "", target }, root),
+        new PlannedEntry(
+          root,
+          inner,
+          kind,
+          stats.mode & 0o7777,
+          stats.mtimeMs,
+          sizeBytes,
+          hash ?? "",
+          target,
+        ),
       );
     }
   }
@@ -181,22 +163,17 @@ export function formatModes(sorted: readonly PlannedEntry[]): string {
   return [...counts].map(([mode, count]) => `${mode}:${count}`).join(" ");
 }
 
-/** The mode under which an entry is unpacked. */
-export function stagedMode({ kind, mode }: PlannedEntry): number {
-  return mode | (kind === "directory" ? STAGED_FOLDER_MODE : STAGED_FILE_MODE);
-}
-
 /**
  * Shell commands for what lists of names cannot say: entries with odd names, and modes under which nothing could have
  * been unpacked. Run where the entries' names begin; `$ODD` is the folder with the numbered ones.
  */
 export function formatLastCommands(plan: Plan): string {
   const lines = [];
-  for (const { isOdd, kind, name, staged, mode } of plan.entries) {
+  for (const { isOdd, kind, name, staged, stagedMode } of plan.entries) {
     if (!isOdd) continue;
     const from = `"$ODD/${staged.slice("odd/".length)}"`;
     const to = quote(name);
-    if (kind === "directory") lines.push(`mkdir -p -m ${formatMode(mode | STAGED_FOLDER_MODE)} ${to}`);
+    if (kind === "directory") lines.push(`mkdir -p -m ${formatMode(stagedMode)} ${to}`);
     else {
       // mv would go through a link to a folder.
       lines.push(`[ ! -L ${to} ] || rm -f ${to}`, `[ ! -d ${to} ]`, `mv -f ${from} ${to}`);
@@ -204,7 +181,7 @@ export function formatLastCommands(plan: Plan): string {
   }
   // From the end: a folder loses its permissions after what is in it.
   for (const entry of [...plan.entries].reverse()) {
-    if (entry.kind !== "symlink" && stagedMode(entry) !== entry.mode)
+    if (entry.kind !== "symlink" && entry.stagedMode !== entry.mode)
       lines.push(`chmod ${formatMode(entry.mode)} ${quote(entry.name)}`);
   }
   return lines.length === 0 ? "" : `set -e\n${lines.join("\n")}\n`;

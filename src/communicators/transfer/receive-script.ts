@@ -1,7 +1,10 @@
+import { EARLY_CHECKS } from "./checks";
+
 /**
  * Runs on the machine that files are sent to, in any POSIX shell. It reads from its input: a line of variables, to which
  * it answers what it can and whether something is there; another line of them; with ASK so many bytes of a list of what is
- * to come, to which it answers what of it is lacking; a line with the form of what follows ("tar" or "gzip"); an archive.
+ * to come, to which it answers what of it is lacking; a line with the FORM of what follows ("tar" or "gzip") and how
+ * many commands it holds for what is to be checked EARLY; an archive.
  * Everything is unpacked into STAGE, verified there, and only then put in place. On a failure STAGE stays: the next try goes
  * on from there, or it is removed by whoever gives up.
  *
@@ -11,7 +14,8 @@
 export const RECEIVE_SCRIPT = `
 export LC_ALL=C
 say() { printf 'kiln-%s %s\\n' "$NONCE" "$*"; }
-fail() { say "failed $*"; exit 1; }
+early=
+fail() { [ -z "$early" ] || kill $early 2>/dev/null; say "failed $*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
 have tar || { say "lacks tar"; exit 1; }
@@ -31,8 +35,12 @@ compare() {
   : >"$2"; : >"$3"
   case $HASH in
   openssl)
+    half=$(($(count "$1") / 2 + 1))
+    sed -n "1,\${half}p" "$1" | names | hash_names >"$STAGE_PATH/report.1" &
+    tail -n +$((half + 1)) "$1" | names | hash_names >"$STAGE_PATH/report.2"
     sort "$1" >"$STAGE_PATH/wanted"
-    names "$1" | xargs -0 openssl dgst -sha256 -r 2>/dev/null | sort >"$STAGE_PATH/report"
+    wait $!
+    sort "$STAGE_PATH/report.1" "$STAGE_PATH/report.2" >"$STAGE_PATH/report"
     comm -13 "$STAGE_PATH/report" "$STAGE_PATH/wanted" | cut -c67- >"$2"
     comm -12 "$STAGE_PATH/report" "$STAGE_PATH/wanted" | cut -c67- >"$3" ;;
   sha256)
@@ -53,7 +61,7 @@ agrees() {
   [ -f "$1" ] || return 1
   [ -s "$1" ] || return 0 # xargs would hash nothing's name
   case $HASH in
-  openssl) xargs -0 openssl dgst -sha256 -r <"$1.names" 2>/dev/null | cmp -s - "$1" ;;
+  openssl) hash_names <"$1.names" | cmp -s - "$1" ;;
   sha256)
     compare "$1" "$1.differing" "$1.same"
     [ "$(count "$1.same")" = "$(count "$1")" ] ;;
@@ -61,10 +69,30 @@ agrees() {
   esac
 }
 count() { wc -l <"$1" | tr -d ' '; }
-names() { cut -c67- "$1" | tr '\\n' '\\0'; }
+${EARLY_CHECKS}names() { cut -c67- | tr '\\n' '\\0'; }
+hash_names() { xargs -0 openssl dgst -sha256 -r 2>/dev/null; }
 IFS='
 '
 set -f
+# An earlier try whose connection was cut may still be at work: it is waited for, since it ends when it has read what reached
+# this machine; but not for ever, since it may not know of the cut.
+take_over() {
+  while [ -f "$1" ] && { read -r nonce; read -r process; read -r try; } <"$1" && [ "$nonce" != "$NONCE" ]; do
+    [ "$try" -lt "$RESUME" ] || fail "another try took over"
+    own "$1"
+    waits=0
+    while kill -0 "$process" && [ $waits -lt 100 ]; do
+      waits=$((waits + 1))
+      sleep 0.05 || sleep 1
+    done
+  done 2>/dev/null
+}
+own() { printf '%s\\n' "$NONCE" "$$" "\${RESUME:-1}" >"$1" || fail "cannot write there"; }
+is_owner() { nonce=; read -r nonce <"$STAGE_PATH/owner"; [ "$nonce" = "$NONCE" ]; }
+if [ -n "$RESUME" ]; then
+  take_over "$DEST/$STAGE/owner"
+  take_over "$DIR/$STAGE/owner"
+fi
 if [ "$KIND" = folder ] && [ -d "$DEST" ]; then
   cd "$DEST" || fail "cannot enter $DEST"
   MERGE=1
@@ -79,9 +107,12 @@ if [ -n "$MERGE" ]; then [ "$(ls -A | wc -c | tr -d ' ')" = 0 ] || FOUND=there
 elif [ "$KIND" = file ] && [ -e "./$NAME" ]; then FOUND=there; fi
 STAGE_PATH=$(pwd -P; printf .); STAGE_PATH=\${STAGE_PATH%??}/$STAGE
 if [ -z "$RESUME" ] || [ ! -d "$STAGE" ]; then
-  rm -rf "./$STAGE" && mkdir -m 700 "./$STAGE" && mkdir -m 755 "./$STAGE/new" && mkdir "./$STAGE/odd" || fail "cannot write there"
+  rm -rf "./$STAGE" && mkdir -m 700 "./$STAGE" && mkdir -m 755 "./$STAGE/new" && mkdir "./$STAGE/odd" "./$STAGE/check" || fail "cannot write there"
+  own "$STAGE/owner"
+else
+  is_owner || fail "another try took over"
+  rm -rf "./$STAGE/check" "./$STAGE/arrived" && mkdir "./$STAGE/check" || fail "cannot write there"
 fi
-echo "$NONCE" >"$STAGE/owner" || fail "cannot write there"
 for program in gzip sha256sum shasum openssl sha256; do
   if have $program; then say "can $program"; fi
 done
@@ -110,19 +141,21 @@ if [ -n "$ASK" ]; then
     cd ../..
   fi
   if [ -n "$MERGE" ]; then
-    compare "$STAGE/ask" "$STAGE/differing" "$STAGE/same"
-    sed "s/^/kiln-$NONCE need /" "$STAGE/differing"
     # What has another kind, owner or mode is sent as if it were another file.
     {
       from=1
       IFS=' '
       for run in $MODES; do
         to=$((from + \${run#*:} - 1))
-        sed -n "$from,\${to}p" "$STAGE/ask" | names - |
+        sed -n "$from,\${to}p" "$STAGE/ask" | names |
           xargs -0 sh -c 'user=$0 mode=$1; shift; find "$@" -prune ! \\( -type f -user "$user" -perm "$mode" \\) 2>/dev/null' "$(id -u)" "\${run%%:*}"
         from=$((to + 1))
       done
-    } | sed "s/^/kiln-$NONCE need /"
+    } >"$STAGE/strange" &
+    strange=$!
+    compare "$STAGE/ask" "$STAGE/differing" "$STAGE/same"
+    wait $strange
+    sed "s/^/kiln-$NONCE need /" "$STAGE/differing" "$STAGE/strange"
     # A find that does not know this has said nothing of any file.
     if find . -prune -user 0 -perm 0700 >/dev/null 2>&1; then
       say "compared $(count "$STAGE/differing") $(count "$STAGE/same")"
@@ -136,13 +169,21 @@ if [ -n "$ASK" ]; then
 fi
 
 # A tar that could not write does not always say why.
-spoilt() { fail "tar ended with $1, with $(df -Pk . | sed -n '2s/.* \\([0-9][0-9]*\\) *[0-9]*% .*/\\1/p') kB free there"; }
-IFS= read -r FORM || fail "nothing came"
+spoilt() {
+  fail "tar ended with $1, with $(df -Pk . | sed -n '2s/.* \\([0-9][0-9]*\\)  *[0-9][0-9]*% .*/\\1/p') kB free there"
+}
+IFS= read -r LINE || fail "nothing came"
+eval "$LINE"
+if [ -n "$EARLY" ]; then
+  { cd "./$STAGE/new" && check_early; } >/dev/null 2>&1 &
+  early=$!
+fi
 case $FORM in
 tar) tar -xopf - -C "./$STAGE" || spoilt $? ;;
 gzip) gzip -dc | tar -xopf - -C "./$STAGE" || spoilt $? ;;
 *) fail "unknown form" ;;
 esac
+echo >"./$STAGE/arrived" || fail "cannot write there"
 [ -f "$STAGE/end" ] || fail "the end did not arrive"
 
 cd "$STAGE/new" || fail "nothing arrived"
@@ -152,16 +193,20 @@ agrees ../second &
 second=$!
 agrees ../first
 first=$?
-if ! wait $second || [ $first != 0 ]; then
-  cat ../first ../second >../verify
+wait $second && [ $first = 0 ]
+result=$?
+if [ -n "$early" ]; then wait $early || result=1; fi
+early=
+if [ $result != 0 ]; then
+  { find ../check -name '*.list' -exec cat {} +; cat ../first ../second; } >../verify || fail "the lists did not arrive"
   compare ../verify ../differing ../same
-  sed "s/^/kiln-$NONCE damaged /" ../differing
-  fail "what arrived is not what was sent"
+  if [ "$(count ../same)" != "$(count ../verify)" ]; then
+    sed "s/^/kiln-$NONCE damaged /" ../differing
+    fail "what arrived is not what was sent"
+  fi
 fi
 
-# After a cut that only our side saw, a later try may be at work here already.
-owner=; IFS= read -r owner <../owner
-[ "$owner" = "$NONCE" ] || fail "another try took over"
+is_owner || fail "another try took over"
 last() { [ ! -s "$1/after" ] || ODD="$1/odd" sh "$1/after" || fail "cannot put it in place"; }
 if [ "$KIND" = file ]; then
   last ..

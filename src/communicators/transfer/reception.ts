@@ -59,15 +59,15 @@ export class Reception {
     );
   }
 
-  /** Starts the script, and tells it where to; `resume` lets it go on with what an earlier try left. */
+  /** Starts the script, and tells it where to; a second or later try goes on with what an earlier one left. */
   static async start(
     machine: Machine,
     target: UploadTarget,
-    { resume, signal }: { resume: boolean; signal: AbortSignal },
+    { tries, signal }: { tries: number; signal: AbortSignal },
   ): Promise<Reception> {
     const process = await machine.start(`${READ_VARIABLES}${RECEIVE_SCRIPT}`, signal);
     const reception = new Reception(process, randomBytes(6).toString("hex"));
-    await reception.introduce({ ...target, RESUME: resume ? "1" : "" });
+    await reception.introduce({ ...target, RESUME: tries > 1 ? String(tries) : "" });
     return reception;
   }
 

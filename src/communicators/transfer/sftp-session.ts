@@ -1,7 +1,7 @@
 import { open } from "node:fs/promises";
 import type { InputAttributes, SFTPWrapper, Stats } from "ssh2";
 import { throwIfAborted } from "../../core/retry";
-import type { PlannedEntry } from "./plan";
+import type { PlannedEntry } from "./planned-entry";
 
 /** Files at once, and requests at once for each: what hides the round trips. */
 const MOST_FILES = 64;

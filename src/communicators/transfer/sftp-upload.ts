@@ -3,7 +3,8 @@ import type { SFTPWrapper } from "ssh2";
 import { ConnectionLostError, describeError } from "../../core/errors";
 import { throwIfAborted } from "../../core/retry";
 import type { Machine, MissingProgramError } from "./machine";
-import { hashAll, stagedMode, type Plan, type PlannedEntry } from "./plan";
+import { hashAll, type Plan } from "./plan";
+import type { PlannedEntry } from "./planned-entry";
 import { SftpSession } from "./sftp-session";
 import type { UploadTarget } from "./target";
 
@@ -74,7 +75,7 @@ async function sendAll(
     await session.makeFolder(`${stage}/new`, 0o755);
     for (const level of groupByDepth(plan.entries)) {
       await session.forEach(level, async (entry) => {
-        if (entry.kind === "directory") await session.makeFolder(staged(entry), stagedMode(entry));
+        if (entry.kind === "directory") await session.makeFolder(staged(entry), entry.stagedMode);
         else if (entry.kind === "symlink") await session.makeLink(entry.target ?? "", staged(entry));
         else await sendFile(session, entry, staged(entry));
       });
@@ -93,7 +94,7 @@ async function sendAll(
 }
 
 async function sendFile(session: SftpSession, entry: PlannedEntry, path: string): Promise<void> {
-  await session.writeFile(path, entry, stagedMode(entry));
+  await session.writeFile(path, entry, entry.stagedMode);
   const hash = createHash("sha256");
   await session.readFile(path, (chunk) => hash.update(chunk));
   if (hash.digest("hex") !== entry.hash)
@@ -119,7 +120,7 @@ async function mergeStaged(
   for (const level of groupByDepth(plan.entries))
     await session.forEach(level, async (entry) => {
       if (entry.kind !== "directory") await session.replace(staged(entry), place(entry.name));
-      else if (missing.has(entry.name)) await session.makeFolder(place(entry.name), stagedMode(entry));
+      else if (missing.has(entry.name)) await session.makeFolder(place(entry.name), entry.stagedMode);
     });
 }
 
@@ -129,7 +130,7 @@ async function restoreModes(
   place: (name: string) => string,
 ): Promise<void> {
   for (const entry of [...plan.entries].reverse())
-    if (entry.kind !== "symlink" && stagedMode(entry) !== entry.mode)
+    if (entry.kind !== "symlink" && entry.stagedMode !== entry.mode)
       await session.setMode(place(entry.name), entry.mode);
 }
 

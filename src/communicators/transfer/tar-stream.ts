@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
-import { open } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import { sha256Hex } from "../../core/content-hash";
 import { ChangedFileError } from "./changed-file";
 import {
@@ -20,11 +20,10 @@ export const SMALL_FILE_BYTES = 128 * 1024;
 const READ_FLAGS = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0);
 
 /** An entry of an archive. A file's content is text made here, or read from a file when its turn comes. */
-export interface TarItem {
-  header: TarHeader;
+export interface TarItem extends TarHeader {
   content?: Buffer;
   file?: string;
-  /** Where in the file the content begins; `header.sizeBytes` counts from there. */
+  /** Where in the file the content begins; `sizeBytes` counts from there. */
   fromByte?: number;
   /** Gets the SHA-256 in hex of what was read; what it throws ends the archive. */
   onHash?: (hash: string) => void;
@@ -34,15 +33,15 @@ export interface TarItem {
 export async function* streamTar(items: Iterable<TarItem>): AsyncGenerator<Buffer> {
   const chunk = new Chunk();
   for (const item of items) {
-    const { header, content, file } = item;
-    if (file !== undefined && (header.sizeBytes ?? 0) > SMALL_FILE_BYTES) {
+    const { content, file, sizeBytes = 0 } = item;
+    if (file !== undefined && sizeBytes > SMALL_FILE_BYTES) {
       if (chunk.sizeBytes > 0) yield chunk.take();
-      yield* streamFile(item, file, header.sizeBytes ?? 0);
+      yield* streamFile(item, file, sizeBytes);
       continue;
     }
-    if (file !== undefined) chunk.addFile(item, file, header.sizeBytes ?? 0);
-    else if (content) chunk.addContent(header, content);
-    else chunk.addHeader(header, 0);
+    if (file !== undefined) chunk.addFile(item, file, sizeBytes);
+    else if (content) chunk.addContent(item, content);
+    else chunk.addHeader(item, 0);
     if (chunk.sizeBytes >= CHUNK_BYTES) yield chunk.take();
   }
   chunk.add(TAR_END);
@@ -52,8 +51,7 @@ export async function* streamTar(items: Iterable<TarItem>): AsyncGenerator<Buffe
 /** How long the archive of these is; nothing is read for it. */
 export function measureTar(items: Iterable<TarItem>): number {
   let sizeBytes = TAR_END.length;
-  for (const { header } of items)
-    sizeBytes += formatTarHeader(header).length + roundToBlock(header.sizeBytes ?? 0);
+  for (const item of items) sizeBytes += formatTarHeader(item).length + roundToBlock(item.sizeBytes ?? 0);
   return sizeBytes;
 }
 
@@ -79,8 +77,9 @@ class Chunk {
   }
 
   // Of thousands of files a microsecond each is less than the thread pool's turns.
-  addFile({ header, fromByte = 0, onHash }: TarItem, path: string, sizeBytes: number): void {
-    this.addHeader(header, roundToBlock(sizeBytes) + 1);
+  addFile(item: TarItem, path: string, sizeBytes: number): void {
+    const { fromByte = 0, onHash } = item;
+    this.addHeader(item, roundToBlock(sizeBytes) + 1);
     const file = fs.openSync(path, READ_FLAGS);
     try {
       const read = readUpTo(file, this.buffer, this.sizeBytes, sizeBytes, fromByte);
@@ -126,20 +125,27 @@ function readUpTo(file: number, buffer: Buffer, at: number, length: number, from
   return read;
 }
 
-/** Memory stays flat, whatever the size. */
+/** Memory stays flat, whatever the size: while one piece is on its way, the next is read. */
 async function* streamFile(item: TarItem, path: string, sizeBytes: number): AsyncGenerator<Buffer> {
-  const { header, fromByte = 0, onHash } = item;
-  yield formatTarHeader(header);
+  const { fromByte = 0, onHash } = item;
   const hash = onHash && createHash("sha256");
   const file = await open(path, READ_FLAGS);
   try {
-    const buffer = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, sizeBytes));
-    for (let read = 0; read < sizeBytes;) {
-      const length = Math.min(buffer.length, sizeBytes - read);
-      const { bytesRead } = await file.read(buffer, 0, length, fromByte + read);
-      if (bytesRead === 0) throw new ChangedFileError(path);
-      read += bytesRead;
-      const piece = buffer.subarray(0, bytesRead);
+    const buffers = [Buffer.allocUnsafe(CHUNK_BYTES), Buffer.allocUnsafe(CHUNK_BYTES)] as const;
+    const end = fromByte + sizeBytes;
+    const readAt = (turn: number): Promise<Buffer> => {
+      const piece = readPiece(file, buffers[turn % 2] as Buffer, fromByte + turn * CHUNK_BYTES, end);
+      piece.catch(() => undefined); // it is awaited below, unless nobody wants more
+      return piece;
+    };
+    const last = Math.ceil(sizeBytes / CHUNK_BYTES) - 1;
+    let next = readAt(0);
+    yield formatTarHeader(item);
+    for (let turn = 0; turn <= last; turn++) {
+      const piece = await next;
+      if (piece.length !== Math.min(CHUNK_BYTES, sizeBytes - turn * CHUNK_BYTES))
+        throw new ChangedFileError(path);
+      if (turn < last) next = readAt(turn + 1);
       hash?.update(piece);
       yield piece;
     }
@@ -150,4 +156,15 @@ async function* streamFile(item: TarItem, path: string, sizeBytes: number): Asyn
   }
   if (hash) onHash(hash.digest("hex"));
   yield padTar(sizeBytes);
+}
+
+async function readPiece(file: FileHandle, buffer: Buffer, from: number, end: number): Promise<Buffer> {
+  const length = Math.min(buffer.length, end - from);
+  let read = 0;
+  while (read < length) {
+    const { bytesRead } = await file.read(buffer, read, length - read, from + read);
+    if (bytesRead === 0) break;
+    read += bytesRead;
+  }
+  return buffer.subarray(0, read);
 }

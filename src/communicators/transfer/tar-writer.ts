@@ -28,8 +28,12 @@ EMPTY_HEADER.write("ustar  ", 257);
 
 /** How much `writeTarHeader` needs at most. */
 export function tarHeaderBytes({ name, target = "" }: TarHeader): number {
-  const long = [name, target].filter((text) => text.length * 3 > NAME_BYTES - 2);
-  return long.reduce((sum, text) => sum + 2 * BLOCK_BYTES + roundToBlock(text.length * 3 + 2), BLOCK_BYTES);
+  return BLOCK_BYTES + longNameBytes(name) + longNameBytes(target);
+}
+
+function longNameBytes(text: string): number {
+  const bytes = text.length * 3 + 2; // at most, with the slash of a folder
+  return bytes > NAME_BYTES ? 2 * BLOCK_BYTES + roundToBlock(bytes) : 0;
 }
 
 /** Writes the header of an entry, and returns where it ends; a file's content follows, up to a whole block. */
@@ -39,7 +43,7 @@ export function writeTarHeader(chunk: Buffer, at: number, header: TarHeader): nu
   let end = at;
   if (Buffer.byteLength(target) > NAME_BYTES) end = writeLongName(chunk, end, "K", target);
   if (Buffer.byteLength(name) > NAME_BYTES) end = writeLongName(chunk, end, "L", name);
-  return writeBlock(chunk, end, { ...header, name, target }, TYPES[header.kind]);
+  return writeBlock(chunk, end, header, name, target, TYPES[header.kind]);
 }
 
 /** The header as a piece of its own. */
@@ -62,16 +66,23 @@ export const TAR_END = Buffer.alloc(2 * BLOCK_BYTES);
 
 function writeLongName(chunk: Buffer, at: number, type: string, text: string): number {
   const length = Buffer.byteLength(text) + 1;
-  const header = { name: "././@LongLink", mode: 0o644, sizeBytes: length, mtimeMs: 0 };
-  const begin = writeBlock(chunk, at, header, type);
+  const header = { mode: 0o644, sizeBytes: length, mtimeMs: 0 };
+  const begin = writeBlock(chunk, at, header, "././@LongLink", "", type);
   const end = begin + roundToBlock(length);
   chunk.fill(0, begin, end);
   chunk.write(text, begin);
   return end;
 }
 
-function writeBlock(chunk: Buffer, at: number, header: Omit<TarHeader, "kind">, type: string): number {
-  const { name, mode, sizeBytes = 0, mtimeMs, target = "", owner } = header;
+function writeBlock(
+  chunk: Buffer,
+  at: number,
+  header: Pick<TarHeader, "mode" | "mtimeMs" | "sizeBytes" | "owner">,
+  name: string,
+  target: string,
+  type: string,
+): number {
+  const { mode, sizeBytes = 0, mtimeMs, owner } = header;
   chunk.set(EMPTY_HEADER, at);
   const nameEnd = at + chunk.write(name, at, NAME_BYTES); // what is longer stands before this block
   writeOctal(chunk, at + 100, mode, 7);

@@ -14,6 +14,7 @@ import { formatMode, formatModes, groupByMode, hashAll, hashFiles, planUpload, t
 import { Reception, ReceptionError, type Answer } from "./reception";
 import { CLEAN_SCRIPT } from "./receive-script";
 import { uploadBySftp } from "./sftp-upload";
+import type { PlannedEntry } from "./planned-entry";
 import { describeTarget, type UploadTarget } from "./target";
 
 /** What is smaller is sent again sooner than the machine is asked whether it has it. */
@@ -49,7 +50,7 @@ async function planAndSend(machine: Machine, request: UploadRequest): Promise<vo
   const isFolder = !("content" in local) && fs.statSync(path.resolve(cwd, local.path)).isDirectory();
   const target = describeTarget(isFolder, remote);
   // The machine gets ready while the source is read here.
-  const first = Reception.start(machine, target, { resume: false, signal });
+  const first = Reception.start(machine, target, { tries: 1, signal });
   first.catch(() => undefined); // it is awaited below, unless there is nothing to send
   let plan: Plan;
   try {
@@ -78,7 +79,7 @@ async function sendUntilDone(
   for (let tries = 1; ; tries++) {
     try {
       const resume = tries > 1;
-      const reception = await (resume ? Reception.start(machine, target, { resume, signal }) : first);
+      const reception = await (resume ? Reception.start(machine, target, { tries, signal }) : first);
       await sendOnce(machine, reception, plan, { resume, isDoubted: wasDamaged, signal });
       return;
     } catch (error) {
@@ -117,17 +118,19 @@ async function sendOnce(
     const isWorthAsking =
       isThere && plan.sizeBytes + plan.entries.length * BYTES_PER_ENTRY > WORTH_ASKING_BYTES;
     const isAsked = resume || isWorthAsking;
-    const program = chooseHashProgram(reception.programs, { ...plan, isAsked, isDoubted });
+    const isStreamed = isAsked && areMostlyOpen(plan.files);
+    const program = chooseHashProgram(reception.programs, { ...plan, isStreamed, isDoubted });
     if (!program) throw new MissingProgramError("sha256sum");
     const answer = isAsked ? await ask(reception, plan, program, signal) : undefined;
     if (answer?.isDone) return await reception.finish();
     if (!answer && !(await reception.introduce({ ...NOTHING_ASKED, HASH: program })))
       return await reception.finish();
-    const items = await chooseItems(plan, answer, program);
+    const { items, checkCount } = await chooseItems(plan, answer, program);
     const totalBytes = items.reduce((sum, item) => sum + itemBytes(item), 0);
     const canGunzip = reception.programs.has("gzip");
     const form = canGunzip ? chooseForm(machine.linkRate, totalBytes) : "tar";
-    if (!(await reception.write(Buffer.from(`${form}\n`)))) return await reception.finish();
+    if (!(await reception.introduce({ FORM: form, EARLY: checkCount > 0 ? String(checkCount) : "" })))
+      return await reception.finish();
     const archive = watchLink(machine, streamArchive(items), {
       title: plan.title,
       totalBytes,
@@ -141,6 +144,11 @@ async function sendOnce(
     await reception.giveUp();
     throw error;
   }
+}
+
+/** Most of the files have yet to be hashed here. */
+function areMostlyOpen(files: readonly PlannedEntry[]): boolean {
+  return files.filter(({ hash }) => hash === "").length > files.length / 2;
 }
 
 const NOTHING_ASKED = { ASK: "", MODES: "", WANT: "", MODE: "" };
