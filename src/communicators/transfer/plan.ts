@@ -158,9 +158,9 @@ export function groupByMode(files: readonly PlannedEntry[]): PlannedEntry[] {
 
 /** `mode:count` for each run of a mode. */
 export function formatModes(sorted: readonly PlannedEntry[]): string {
-  const counts = new Map<string, number>();
-  for (const { mode } of sorted) counts.set(formatMode(mode), (counts.get(formatMode(mode)) ?? 0) + 1);
-  return [...counts].map(([mode, count]) => `${mode}:${count}`).join(" ");
+  const counts = new Map<number, number>();
+  for (const { mode } of sorted) counts.set(mode, (counts.get(mode) ?? 0) + 1);
+  return [...counts].map(([mode, count]) => `${formatMode(mode)}:${count}`).join(" ");
 }
 
 /**
