@@ -6,13 +6,12 @@ import { StringDecoder } from "node:string_decoder";
 import { connectSsh, type ConnectOptions } from "../../communicators/ssh";
 import type { SshOptions } from "../../communicators/ssh-options";
 import { runLocal } from "../../core/exec";
+import { probeAccelerator } from "./accelerator-probe";
 import type { ConvertOptions, Disk, DiskDetails, MachineConnection, MachineSpec, QemuDriver } from "./driver";
 import { formatMachineArguments, socketPath } from "./machine-arguments";
 import { RunningMachine } from "./qemu-machine";
 import { QmpClient } from "./qmp";
 
-/** A device for acceleration may be there and never answer. */
-const PROBE_MS = 3000;
 const MOST_COROUTINES = 16;
 
 /** QEMU as it is installed on this machine. */
@@ -32,7 +31,7 @@ export class LocalQemuDriver implements QemuDriver {
 
   canAccelerate(binary: string, accelerator: string, cpuModel: string): Promise<boolean> {
     return remember(this.probes, `${binary} ${accelerator} ${cpuModel}`, () =>
-      probe(binary, accelerator, cpuModel),
+      probeAccelerator(binary, accelerator, cpuModel),
     );
   }
 
@@ -172,41 +171,6 @@ async function runProgram(
     throw error;
   }
   throw new Error(`Running ${argv.join(" ")}: ${text.trim().split("\n").slice(-3).join("; ")}`);
-}
-
-/** A machine without anything, whose firmware says a word as soon as its processor runs. */
-function probe(binary: string, accelerator: string, cpuModel: string): Promise<boolean> {
-  if (accelerator === "kvm" && !canOpen("/dev/kvm")) return Promise.resolve(false);
-  const machine = ["-machine", `pc,accel=${accelerator}`, "-cpu", cpuModel, "-m", "64M", "-nodefaults"];
-  const output = ["-chardev", "stdio,id=out", "-device", "isa-debugcon,iobase=0x402,chardev=out"];
-  return new Promise((resolve) => {
-    const child = spawn(binary, [...machine, "-display", "none", ...output], {
-      stdio: ["ignore", "pipe", "ignore"],
-    });
-    const answer = (works: boolean): void => {
-      clearTimeout(timer);
-      child.kill("SIGKILL");
-      // One that hangs in the kernel cannot be waited for.
-      child.unref();
-      child.stdout.destroy();
-      resolve(works);
-    };
-    const timer = setTimeout(() => answer(false), PROBE_MS);
-    child.stdout.on("data", () => answer(true));
-    child.on("error", () => answer(false));
-    child.on("exit", () => answer(false));
-  });
-}
-
-function canOpen(device: string): boolean {
-  try {
-    fs.accessSync(device, fs.constants.R_OK | fs.constants.W_OK);
-    return true;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === "ENOENT" || code === "EACCES" || code === "EPERM") return false;
-    throw error;
-  }
 }
 
 function remember<T>(known: Map<string, Promise<T>>, key: string, ask: () => Promise<T>): Promise<T> {
