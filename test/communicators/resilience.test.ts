@@ -119,6 +119,38 @@ describe("a link that breaks", { skip: !hasSshd() }, () => {
     assert.equal(listLeft(folder), "");
   });
 
+  test("and what is left of the try still writes when the next has sent all: what it spoils is seen", async (t) => {
+    const folder = makeFolder(t);
+    const [bin, here, there] = ["bin", "here", "there"].map((name) => path.join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    for (const made of [bin, here]) fs.mkdirSync(made);
+    for (let index = 10; index < 50; index++) makeLargeFile(here, String(index), 1);
+    const tar = `#!/bin/sh
+if mkdir ${bin}/once 2>/dev/null; then
+  /bin/tar "$@" 2>/dev/null
+  until [ -e ${bin}/sent ]; do sleep 0.1; [ -d ${bin} ] || exit; done
+  for file in .kiln-*/new/40; do printf X >"$file"; done
+  exit 1
+fi
+/bin/tar "$@" || exit
+[ -e ${bin}/sent ] || { sleep 1; : >${bin}/sent; sleep 1; }
+`;
+    fs.writeFileSync(path.join(bin, "tar"), tar, { mode: 0o755 });
+    const sshd = await startSshd([`SetEnv PATH=${bin}:${process.env["PATH"]}`]);
+    t.after(() => sshd.stop());
+    const relay = await startRelay(sshd.port, {
+      cutAfterBytes: (n) => (n === 0 ? 20 * MEGABYTE : undefined),
+    });
+    t.after(() => relay.stop());
+    const machine = await connectTo(t, { ...sshd, port: relay.port });
+    await machine.upload({ path: `${here}/` }, `${there}/`, never);
+    assert.ok(fs.existsSync(path.join(bin, "sent")));
+    assert.deepEqual(describeTree(there), describeTree(here));
+  });
+
   test("during a download: it is repeated, and nothing half is left", async (t) => {
     const sshd = await startSshd();
     t.after(() => sshd.stop());
@@ -350,6 +382,20 @@ until [ -e ${bin}/hashed ]; do sleep 0.1; waits=$((waits + 1)); [ $waits -lt 100
       assert.deepEqual(describeTree(target), describeTree(source));
       fs.rmSync(target, { recursive: true });
     }
+  });
+
+  test("takes two names for one: nothing is put in place, however early the first was verified", async (t) => {
+    const folder = makeFolder(t);
+    const [bin, source] = [path.join(folder, "bin"), path.join(folder, "source")];
+    for (const made of [bin, source]) fs.mkdirSync(made);
+    for (const name of ["DATA", "data"]) makeLargeFile(source, name, 20);
+    const tar = `#!/bin/sh\n/bin/tar "$@" || exit\nsleep 1\nfor file in .kiln-*/new/DATA; do rm -f "$file"; done\n`;
+    fs.writeFileSync(path.join(bin, "tar"), tar, { mode: 0o755 });
+    const sshd = await startFakeSshd(t, { environment: { PATH: `${bin}:${process.env["PATH"]}` } });
+    const machine = await connectTo(t, sshd, login);
+    const sending = machine.upload({ path: `${source}/` }, `${folder}/there/`, never);
+    await assert.rejects(sending, /what arrived is not what was sent/);
+    assert.ok(!fs.existsSync(`${folder}/there`));
   });
 
   test("hashes with another program, or wrongly with one: what is there is known, what arrives is right", async (t) => {

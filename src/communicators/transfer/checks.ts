@@ -26,7 +26,7 @@ check_early() {
     step=$((step + 1))
   done
 }
-# The digest of a file that is being written until step $2 is there. What it says in vain is found out at the end.
+# The digest of a file that is being written until step $2 is there; if it is not as listed, the file is read once more.
 grow() {
   until [ -f "$1" ] || has_arrived; do pause; done
   { until [ -f "$CHECK/$2.end" ] || has_arrived; do cat; pause; done; cat; } <"$1" | digest

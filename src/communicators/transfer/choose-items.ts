@@ -11,16 +11,26 @@ import type { Answer } from "./reception";
 /** What arrived of a larger file before a cut is not sent again. */
 const WORTH_RESUMING_BYTES = 4 * 1024 * 1024;
 
-/** Everything that the machine lacks, and the lists by which its script checks and places it. */
+export interface ChosenItems {
+  items: ArchiveItem[];
+  /** Commands among them by which files are verified while others arrive, and how many files of ordinary names there are. */
+  checkCount: number;
+  fileCount: number;
+}
+
+/**
+ * Everything that the machine lacks, and the lists by which its script checks and places it. What is left of a try that was
+ * cut may still write to where the next unpacks: then all is verified at the end.
+ */
 export async function chooseItems(
   plan: Plan,
   answer: Answer | undefined,
-  program: HashProgram,
-): Promise<{ items: ArchiveItem[]; checkCount: number }> {
+  { program, isFirstTry }: { program: HashProgram; isFirstTry: boolean },
+): Promise<ChosenItems> {
   const isNeeded = (entry: PlannedEntry): boolean =>
     entry.isOdd || answer?.needed === undefined || answer.needed.has(entry.name);
   const items: ArchiveItem[] = [];
-  const checks = new Checks(items, program, plan.sizeBytes);
+  const checks = new Checks(items, program, isFirstTry ? plan.sizeBytes : 0);
   const joins: string[] = [];
   const tails: ArchiveItem[] = [];
   const joined: PlannedEntry[] = [];
@@ -55,6 +65,8 @@ export async function chooseItems(
       { name: "end", text: "" },
     ],
     checkCount: checks.count,
+    fileCount: items.filter((item) => item instanceof PlannedEntry && item.kind === "file" && !item.isOdd)
+      .length,
   };
 }
 
@@ -75,6 +87,6 @@ async function findResumePoint(entry: PlannedEntry, answer: Answer | undefined):
 /** How much of the archive it is, about. */
 export function itemBytes(item: ArchiveItem): number {
   if (item instanceof PlannedEntry) return item.sizeBytes + 512;
-  if ("text" in item) return item.text.length; // of a function it is little, as is the list that it gives
+  if ("text" in item) return typeof item.text === "string" ? item.text.length : 0; // lists are little
   return item.entry.sizeBytes - item.fromByte;
 }

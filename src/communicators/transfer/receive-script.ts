@@ -4,7 +4,7 @@ import { EARLY_CHECKS } from "./checks";
  * Runs on the machine that files are sent to, in any POSIX shell. It reads from its input: a line of variables, to which
  * it answers what it can and whether something is there; another line of them; with ASK so many bytes of a list of what is
  * to come, to which it answers what of it is lacking; a line with the FORM of what follows ("tar" or "gzip") and how
- * many commands it holds for what is to be checked EARLY; an archive.
+ * many commands it holds for what is to be checked EARLY, with how many FILES it brings then; an archive.
  * Everything is unpacked into STAGE, verified there, and only then put in place. On a failure STAGE stays: the next try goes
  * on from there, or it is removed by whoever gives up.
  *
@@ -69,23 +69,23 @@ agrees() {
   esac
 }
 count() { wc -l <"$1" | tr -d ' '; }
-${EARLY_CHECKS}names() { cut -c67- | tr '\\n' '\\0'; }
+names() { cut -c67- | tr '\\n' '\\0'; }
 hash_names() { xargs -0 openssl dgst -sha256 -r 2>/dev/null; }
+${EARLY_CHECKS}
 IFS='
 '
 set -f
 # An earlier try whose connection was cut may still be at work: it is waited for, since it ends when it has read what reached
-# this machine; but not for ever, since it may not know of the cut.
+# this machine; but for five seconds only, since it may not know of the cut.
 take_over() {
   while [ -f "$1" ] && { read -r nonce; read -r process; read -r try; } <"$1" && [ "$nonce" != "$NONCE" ]; do
     [ "$try" -lt "$RESUME" ] || fail "another try took over"
     own "$1"
     waits=0
     while kill -0 "$process" && [ $waits -lt 100 ]; do
-      waits=$((waits + 1))
-      sleep 0.05 || sleep 1
-    done
-  done 2>/dev/null
+      if sleep 0.05; then waits=$((waits + 1)); else sleep 1; waits=$((waits + 20)); fi
+    done 2>/dev/null
+  done
 }
 own() { printf '%s\\n' "$NONCE" "$$" "\${RESUME:-1}" >"$1" || fail "cannot write there"; }
 is_owner() { nonce=; read -r nonce <"$STAGE_PATH/owner"; [ "$nonce" = "$NONCE" ]; }
@@ -107,11 +107,12 @@ if [ -n "$MERGE" ]; then [ "$(ls -A | wc -c | tr -d ' ')" = 0 ] || FOUND=there
 elif [ "$KIND" = file ] && [ -e "./$NAME" ]; then FOUND=there; fi
 STAGE_PATH=$(pwd -P; printf .); STAGE_PATH=\${STAGE_PATH%??}/$STAGE
 if [ -z "$RESUME" ] || [ ! -d "$STAGE" ]; then
-  rm -rf "./$STAGE" && mkdir -m 700 "./$STAGE" && mkdir -m 755 "./$STAGE/new" && mkdir "./$STAGE/odd" "./$STAGE/check" || fail "cannot write there"
+  mkdir -m 700 "./$STAGE" && mkdir -m 755 "./$STAGE/new" && mkdir "./$STAGE/odd" "./$STAGE/check" || fail "cannot write there"
   own "$STAGE/owner"
 else
+  [ -f "$STAGE/owner" ] || own "$STAGE/owner"
   is_owner || fail "another try took over"
-  rm -rf "./$STAGE/check" "./$STAGE/arrived" && mkdir "./$STAGE/check" || fail "cannot write there"
+  rm -rf "./$STAGE/check" "./$STAGE/arrived" && mkdir -p "./$STAGE/new" "./$STAGE/odd" "./$STAGE/check" || fail "cannot write there"
 fi
 for program in gzip sha256sum shasum openssl sha256; do
   if have $program; then say "can $program"; fi
@@ -195,8 +196,12 @@ agrees ../first
 first=$?
 wait $second && [ $first = 0 ]
 result=$?
-if [ -n "$early" ]; then wait $early || result=1; fi
-early=
+if [ -n "$early" ]; then
+  wait $early || result=1
+  early=
+  # Where two names are one, the second file took the place of the first, which was in order.
+  [ "$(find . -type f | wc -l | tr -d ' ')" = "$FILES" ] || result=1
+fi
 if [ $result != 0 ]; then
   { find ../check -name '*.list' -exec cat {} +; cat ../first ../second; } >../verify || fail "the lists did not arrive"
   compare ../verify ../differing ../same

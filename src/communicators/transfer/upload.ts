@@ -125,12 +125,15 @@ async function sendOnce(
     if (answer?.isDone) return await reception.finish();
     if (!answer && !(await reception.introduce({ ...NOTHING_ASKED, HASH: program })))
       return await reception.finish();
-    const { items, checkCount } = await chooseItems(plan, answer, program);
+    const { items, checkCount, fileCount } = await chooseItems(plan, answer, {
+      program,
+      isFirstTry: !resume,
+    });
     const totalBytes = items.reduce((sum, item) => sum + itemBytes(item), 0);
     const canGunzip = reception.programs.has("gzip");
     const form = canGunzip ? chooseForm(machine.linkRate, totalBytes) : "tar";
-    if (!(await reception.introduce({ FORM: form, EARLY: checkCount > 0 ? String(checkCount) : "" })))
-      return await reception.finish();
+    const early = { EARLY: checkCount > 0 ? String(checkCount) : "", FILES: String(fileCount) };
+    if (!(await reception.introduce({ FORM: form, ...early }))) return await reception.finish();
     const archive = watchLink(machine, streamArchive(items), {
       title: plan.title,
       totalBytes,
