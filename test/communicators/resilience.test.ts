@@ -6,7 +6,7 @@ import { once } from "node:events";
 import { createServer } from "node:net";
 import * as path from "node:path";
 import { describe, test, type TestContext } from "node:test";
-import { connectSsh } from "../../src/communicators/ssh";
+import { connectSsh, type SshCommunicator } from "../../src/communicators/ssh";
 import { fingerprintKey } from "../../src/communicators/ssh-host-key";
 import { ConnectionLostError } from "../../src/core/errors";
 import { makeFolder } from "../support/context";
@@ -27,6 +27,23 @@ async function begin(
   const folder = makeFolder(test);
   fs.mkdirSync(`${folder}/here`);
   return { sshd: { ...sshd, port: relay.port }, relay, here: `${folder}/here`, there: `${folder}/there` };
+}
+
+/** A machine with a tar of its own. */
+async function beginWithTar(
+  test: TestContext,
+  script: (bin: string) => string[],
+  options: RelayOptions = {},
+): Promise<{ machine: SshCommunicator; relay: Relay; bin: string; here: string; there: string }> {
+  const folder = makeFolder(test);
+  const [bin, here] = [`${folder}/bin`, `${folder}/here`];
+  for (const made of [bin, here]) fs.mkdirSync(made);
+  fs.writeFileSync(`${bin}/tar`, ["#!/bin/sh", ...script(bin), ""].join("\n"), { mode: 0o755 });
+  const sshd = await startSshd([`SetEnv PATH=${bin}:${process.env["PATH"]}`]);
+  const relay = await startRelay(sshd.port, options);
+  test.after(async () => (relay.stop(), sshd.stop()));
+  const machine = await connectTo(test, { ...sshd, port: relay.port });
+  return { machine, relay, bin, here, there: `${folder}/there` };
 }
 
 function makeMany(folder: string): void {
@@ -90,64 +107,45 @@ describe("a link that breaks", { skip: !hasSshd() }, () => {
   });
 
   test("while the machine still works on what it got: the next try begins when it has ended", async (t) => {
-    const folder = makeFolder(t);
-    const [bin, here, there] = ["bin", "here", "there"].map((name) => path.join(folder, name)) as [
-      string,
-      string,
-      string,
-    ];
-    for (const made of [bin, here]) fs.mkdirSync(made);
-    const log = path.join(folder, "log");
-    const tar = `#!/bin/sh\necho begin >>${log}\n/bin/tar "$@" || exit\n[ -e ${log}.cut ] || { : >${log}.cut; sleep 1; }\necho end >>${log}\n`;
-    fs.writeFileSync(path.join(bin, "tar"), tar, { mode: 0o755 });
-    const sshd = await startSshd([`SetEnv PATH=${bin}:${process.env["PATH"]}`]);
-    t.after(() => sshd.stop());
-    const relay = await startRelay(sshd.port);
-    t.after(() => relay.stop());
-    const machine = await connectTo(t, { ...sshd, port: relay.port });
+    const { machine, relay, bin, here, there } = await beginWithTar(t, (bin) => [
+      `echo begin >>${bin}/log`,
+      `/bin/tar "$@" || exit`,
+      `[ -e ${bin}/cut ] || { : >${bin}/cut; sleep 1; }`,
+      `echo end >>${bin}/log`,
+    ]);
     makeMany(here);
     const sending = machine.upload({ path: `${here}/` }, `${there}/`, never);
     const watch = setInterval(() => {
-      if (!fs.existsSync(`${log}.cut`)) return;
+      if (!fs.existsSync(`${bin}/cut`)) return;
       clearInterval(watch);
       relay.cut();
     }, 10);
     await sending.finally(() => clearInterval(watch));
-    assert.deepEqual(fs.readFileSync(log, "utf8").split("\n"), ["begin", "end", "begin", "end", ""]);
+    const log = fs.readFileSync(`${bin}/log`, "utf8");
+    assert.deepEqual(log.split("\n"), ["begin", "end", "begin", "end", ""]);
     assert.equal(relay.connections, 2);
     assert.deepEqual(describeTree(there), describeTree(here));
-    assert.equal(listLeft(folder), "");
+    assert.equal(listLeft(path.dirname(there)), "");
   });
 
   test("and what is left of the try still writes when the next has sent all: what it spoils is seen", async (t) => {
-    const folder = makeFolder(t);
-    const [bin, here, there] = ["bin", "here", "there"].map((name) => path.join(folder, name)) as [
-      string,
-      string,
-      string,
-    ];
-    for (const made of [bin, here]) fs.mkdirSync(made);
+    const { machine, bin, here, there } = await beginWithTar(
+      t,
+      (bin) => [
+        `if mkdir ${bin}/once 2>/dev/null; then`,
+        `  /bin/tar "$@" 2>/dev/null`,
+        `  until [ -e ${bin}/sent ]; do sleep 0.1; [ -d ${bin} ] || exit; done`,
+        `  for file in .kiln-*/new/40; do printf X >"$file"; done`,
+        `  exit 1`,
+        `fi`,
+        `/bin/tar "$@" || exit`,
+        `[ -e ${bin}/sent ] || { sleep 1; : >${bin}/sent; sleep 1; }`,
+      ],
+      { cutAfterBytes: (n) => (n === 0 ? 20 * MEGABYTE : undefined) },
+    );
     for (let index = 10; index < 50; index++) makeLargeFile(here, String(index), 1);
-    const tar = `#!/bin/sh
-if mkdir ${bin}/once 2>/dev/null; then
-  /bin/tar "$@" 2>/dev/null
-  until [ -e ${bin}/sent ]; do sleep 0.1; [ -d ${bin} ] || exit; done
-  for file in .kiln-*/new/40; do printf X >"$file"; done
-  exit 1
-fi
-/bin/tar "$@" || exit
-[ -e ${bin}/sent ] || { sleep 1; : >${bin}/sent; sleep 1; }
-`;
-    fs.writeFileSync(path.join(bin, "tar"), tar, { mode: 0o755 });
-    const sshd = await startSshd([`SetEnv PATH=${bin}:${process.env["PATH"]}`]);
-    t.after(() => sshd.stop());
-    const relay = await startRelay(sshd.port, {
-      cutAfterBytes: (n) => (n === 0 ? 20 * MEGABYTE : undefined),
-    });
-    t.after(() => relay.stop());
-    const machine = await connectTo(t, { ...sshd, port: relay.port });
     await machine.upload({ path: `${here}/` }, `${there}/`, never);
-    assert.ok(fs.existsSync(path.join(bin, "sent")));
+    assert.ok(fs.existsSync(`${bin}/sent`));
     assert.deepEqual(describeTree(there), describeTree(here));
   });
 
