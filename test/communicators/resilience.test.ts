@@ -359,10 +359,10 @@ describe("a server that misbehaves", () => {
     ] as const) {
       const bin = fs.mkdtempSync(path.join(folder, "bin-"));
       linkAllBut(["tar", "openssl", "sha256sum"], bin);
-      // The first breaks what it gets; the next does not end before something that arrived was hashed.
+      // Told to, it breaks what it gets; else it does not end before something that arrived was hashed.
       const tar = `#!/bin/sh
-if mkdir ${bin}/once 2>/dev/null; then { head -c ${byte}M; head -c 1 >/dev/null; printf X; cat; } | /bin/tar "$@"; exit; fi
-rm -f ${bin}/hashed
+if rm ${bin}/break 2>/dev/null; then { head -c ${byte}M; head -c 1 >/dev/null; printf X; cat; } | /bin/tar "$@"; exit; fi
+[ -e ${bin}/hashed ] && exec /bin/tar "$@"
 /bin/tar "$@" || exit
 waits=0
 until [ -e ${bin}/hashed ]; do sleep 0.1; waits=$((waits + 1)); [ $waits -lt 100 ] || exit 9; done
@@ -374,11 +374,13 @@ until [ -e ${bin}/hashed ]; do sleep 0.1; waits=$((waits + 1)); [ $waits -lt 100
       }
       const sshd = await startFakeSshd(t, { environment: { PATH: bin } });
       const machine = await connectTo(t, sshd, login);
-      const target = path.join(folder, path.basename(bin).replace("bin", "to"));
-      await machine.upload({ path: `${source}/` }, `${target}/`, never);
-      assert.ok(fs.existsSync(path.join(bin, "once")));
-      assert.deepEqual(describeTree(target), describeTree(source));
-      fs.rmSync(target, { recursive: true });
+      for (const target of [`${bin}-whole`, `${bin}-broken`]) {
+        if (target.endsWith("broken")) fs.writeFileSync(`${bin}/break`, "");
+        await machine.upload({ path: `${source}/` }, `${target}/`, never);
+        assert.deepEqual(describeTree(target), describeTree(source));
+        fs.rmSync(target, { recursive: true });
+      }
+      assert.ok(!fs.existsSync(`${bin}/break`));
     }
   });
 
