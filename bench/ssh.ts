@@ -45,12 +45,14 @@ class SshBench {
     const source = `${this.folder}/many/`;
     const times = await interleave({
       ours: () => this.afresh(() => this.upload(source, `${this.there}/`)),
+      known: () => this.afresh(() => this.upload(source, `${this.there}/`, KNOWN)),
       packer: () => this.afresh(() => this.packer(source, this.there)),
       rsync: () => this.afresh(() => this.rsync(source)),
     });
     return [
       compare("ssh: 5,000 files of 2 KB, beside Packer's `file`", times.ours, times.packer, 1 / 3.5),
       compare("the same, beside `rsync -a`", times.ours, times.rsync, 1 / 1.2),
+      compare("the same, hashes known from the preview, beside Packer", times.known, times.packer, 1 / 3.5),
     ];
   }
 
@@ -59,23 +61,27 @@ class SshBench {
     const target = `${this.there}/large.bin`;
     const times = await interleave({
       ours: () => this.afresh(() => this.upload(source, target)),
+      known: () => this.afresh(() => this.upload(source, target, KNOWN)),
       packer: () => this.afresh(() => this.packer(source, target)),
       scp: () => this.afresh(() => this.scp(source, target)),
     });
     return [
       compare("ssh: one file of 300 MB, beside Packer's `file`", times.ours, times.packer, 1 / 3),
       compare("the same, beside scp", times.ours, times.scp, 1.5),
+      compare("the same, its hash known from the preview, beside Packer", times.known, times.packer, 1 / 3),
     ];
   }
 
   async measureChanged(): Promise<BenchRow[]> {
     const source = `${this.folder}/many/`;
     await this.afresh(() => this.upload(source, `${this.there}/`));
+    const uploadChanged = (conditions?: Conditions): Promise<number> => {
+      fs.writeFileSync(`${this.folder}/many/7/7.bin`, randomBytes(2048));
+      return this.upload(source, `${this.there}/`, conditions);
+    };
     const times = await interleave({
-      ours: () => {
-        fs.writeFileSync(`${this.folder}/many/7/7.bin`, randomBytes(2048));
-        return this.upload(source, `${this.there}/`);
-      },
+      ours: () => uploadChanged(),
+      known: () => uploadChanged(KNOWN),
       packer: () => this.packer(source, this.there),
     });
     return [
@@ -85,6 +91,7 @@ class SshBench {
         times.packer,
         0.3,
       ),
+      compare("the same, the other hashes known from the preview", times.known, times.packer, 0.3),
     ];
   }
 
@@ -93,7 +100,7 @@ class SshBench {
     const relay = await startRelay(this.sshd.port, { delayMs: ONE_WAY_MS });
     try {
       const times = await interleave({
-        ours: () => this.afresh(() => this.upload(source, `${this.there}/`, relay.port)),
+        ours: () => this.afresh(() => this.upload(source, `${this.there}/`, { port: relay.port })),
         rsync: () => this.afresh(() => this.rsync(source, relay.port)),
       });
       return [compare("ssh: 5,000 files, 40 ms round trip, beside `rsync -a`", times.ours, times.rsync, 1)];
@@ -109,7 +116,7 @@ class SshBench {
       const source = path.join(folder, "sparse");
       fs.writeFileSync(source, "");
       fs.truncateSync(source, 5 * GIGABYTE);
-      const { peakMegabytes } = await this.run(source, path.join(folder, "there"), this.sshd.port);
+      const { peakMegabytes } = await this.run(source, path.join(folder, "there"));
       return [compare("ssh: peak memory while 5 GB are sent, MB beside 200", peakMegabytes, 200, 1)];
     } finally {
       fs.rmSync(folder, { recursive: true, force: true });
@@ -127,19 +134,20 @@ class SshBench {
     return work();
   }
 
-  private async upload(source: string, destination: string, port = this.sshd.port): Promise<number> {
-    return (await this.run(source, destination, port)).milliseconds;
+  private async upload(source: string, destination: string, conditions?: Conditions): Promise<number> {
+    return (await this.run(source, destination, conditions)).milliseconds;
   }
 
   private async run(
     source: string,
     destination: string,
-    port: number,
+    { port = this.sshd.port, hashes = "unknown" }: Conditions = {},
   ): Promise<{ milliseconds: number; peakMegabytes: number }> {
     const { username, keyFile } = this.sshd;
     const request = JSON.stringify({ port, username, keyFile, source, destination });
     const script = path.join(__dirname, "ssh-upload.js");
-    const { output } = await timeProcess([process.execPath, script, request], this.folder);
+    const environment = { PULUMI_KILN_HOME: homeWith(hashes, this.folder) };
+    const { output } = await timeProcess([process.execPath, script, request], this.folder, environment);
     return JSON.parse(output) as { milliseconds: number; peakMegabytes: number };
   }
 
@@ -185,10 +193,29 @@ const SSH_OPTIONS = [
   "-oStrictHostKeyChecking=no", "-oUserKnownHostsFile=/dev/null", "-oLogLevel=ERROR", "-oIdentitiesOnly=yes", "-oBatchMode=yes",
 ]; // prettier-ignore
 
-/** Each build's fingerprint has hashed its sources before; a file that changed in these seconds is hashed when it is sent. */
+interface Conditions {
+  port?: number;
+  /** Default: unknown. */
+  hashes?: Hashes;
+}
+
+type Hashes = "known" | "unknown";
+
+/** What an upload of a build finds: the fingerprint has hashed the sources before, but for what changed since. */
+const KNOWN: Conditions = { hashes: "known" };
+
 async function hashAsPreviewsDo(folder: string): Promise<void> {
   await setTimeout(SETTLING_MS);
-  await hashSources([{ path: `${folder}/many/` }, { path: `${folder}/large.bin` }], { cwd: folder });
+  const cacheDir = path.join(homeWith("known", folder), "cache");
+  await hashSources([{ path: `${folder}/many/` }, { path: `${folder}/large.bin` }], {
+    cwd: folder,
+    cacheDir,
+  });
+}
+
+/** The folder of caches that an upload is given. */
+function homeWith(hashes: Hashes, folder: string): string {
+  return path.join(folder, "home", hashes);
 }
 
 function compare(what: string, ours: number, beside: number, goal: number): BenchRow {
