@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as wait } from "node:timers/promises";
 import { startLoad, type LoadReport } from "../../bench/load";
 import { createBlueGreen, switchUrn, type BlueGreenStack } from "../support/blue-green";
 import { never, openDriver, openEngine } from "../support/docker";
@@ -149,8 +150,11 @@ test("blue/green on Docker", async (t) => {
       try {
         declare({ version: 4, replicas: 2 });
         const up = stack.start(["up", "--yes", "--skip-preview"]);
-        while (!/HaproxySwitch web updating/.test(up.text()))
-          await new Promise((resolve) => setImmediate(resolve));
+        // The traffic has moved, and what lasts on the old version is being waited for.
+        let hasEnded = false;
+        void up.done.then(() => (hasEnded = true));
+        while (!hasEnded && (await askVersion(url)) !== "version 4") await wait(20);
+        assert.equal(hasEnded, false, up.text());
         process.kill(-up.pid, "SIGKILL");
         await up.done;
         await stack.recover();

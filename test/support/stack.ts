@@ -161,18 +161,25 @@ export class Stack {
   /** After the engine was killed: its lock goes; a state that it had begun to write is the one before. */
   async recover(): Promise<void> {
     const file = path.join(this.backend, ".pulumi", "stacks", this.project, "test.json");
-    try {
-      JSON.parse(fs.readFileSync(file, "utf8"));
-    } catch {
-      fs.copyFileSync(`${file}.bak`, file);
-    }
-    await this.run(["cancel", "--yes"]);
+    if (!isJson(file)) fs.copyFileSync(`${file}.bak`, file);
+    // Written first, and not at once: half of it is an "EOF" for each later command, and without it all is well.
+    if (!isJson(`${file}.attrs`)) fs.rmSync(`${file}.attrs`, { force: true });
+    await this.mustRun(["cancel", "--yes"]);
   }
 
   private link(name: string, target: string): void {
     const link = path.join(this.folder, "node_modules", name);
     fs.mkdirSync(path.dirname(link), { recursive: true });
     if (!fs.existsSync(link)) fs.symlinkSync(target, link);
+  }
+}
+
+function isJson(file: string): boolean {
+  try {
+    JSON.parse(fs.readFileSync(file, "utf8"));
+    return true;
+  } catch {
+    return false;
   }
 }
 
