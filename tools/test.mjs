@@ -63,7 +63,7 @@ function findTests(nameParts) {
 
 /**
  * Two lanes, one file at a time in each: what they start on Docker's engine they do not share, and each waits for half of its
- * time. The output of one is kept until the other has ended.
+ * time. The output of one is kept until the other has ended; then come the failures of both.
  * @param {{ ordinary: readonly string[], live: readonly string[] }} files
  * @param {NodeJS.ProcessEnv} environment
  */
@@ -75,13 +75,14 @@ async function runLanes(files, environment) {
     return runFiles([...withQemu, ...onDocker], environment, oneAtATime);
   const folder = mkdtempSync(join(tmpdir(), "kiln-tests-"));
   const kept = join(folder, "output");
+  const failures = [join(folder, "failures-1"), join(folder, "failures-2")];
   const output = openSync(kept, "w");
   try {
     const exitCodes = await Promise.all([
-      runFiles(withQemu, environment, oneAtATime, output),
-      runFiles(onDocker, environment, oneAtATime),
+      runFiles(withQemu, environment, [...oneAtATime, ...reportTo(failures[0])], output),
+      runFiles(onDocker, environment, [...oneAtATime, ...reportTo(failures[1])]),
     ]);
-    process.stdout.write(readFileSync(kept));
+    for (const file of [kept, ...failures]) process.stdout.write(readFileSync(file));
     return exitCodes.find((code) => code !== 0) ?? 0;
   } finally {
     closeSync(output);
@@ -90,6 +91,15 @@ async function runLanes(files, environment) {
 }
 
 const oneAtATime = ["--test-concurrency=1"];
+
+/** @param {string} file that gets the failures, beside what is printed */
+function reportTo(file) {
+  return [
+    "--test-reporter-destination=stdout",
+    `--test-reporter=${new URL("./parts/failures-reporter.mjs", import.meta.url).href}`,
+    `--test-reporter-destination=${file}`,
+  ];
+}
 
 /** @returns {NodeJS.ProcessEnv} */
 function withoutParts() {
