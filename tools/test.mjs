@@ -17,9 +17,11 @@ const inCi = process.env.CI === "true";
 async function runTests(args) {
   const files = findTests(args.filter((arg) => arg !== "unit"));
   await ensureNodePackages();
-  if (inCi && (await runForExitCode("npm", ["run", "lint"], { cwd: repositoryFolder })) !== 0) return 1;
-  await ensureBuild();
-  await compileTests();
+  const [lintCode] = await Promise.all([
+    inCi ? runForExitCode("npm", ["run", "lint"], { cwd: repositoryFolder }) : 0,
+    ensureBuild().then(compileTests),
+  ]);
+  if (lintCode !== 0) return 1;
   // Without the variables of the parts, tests of both a fake and the real thing keep to the fake, in CI as well.
   if (args.includes("unit")) return runFiles(files.ordinary, { ...withoutParts(), CI: undefined });
   // Minutes and a gigabyte, the first time: not for somebody who tries something else.
@@ -62,43 +64,52 @@ function findTests(nameParts) {
 }
 
 /**
- * Two lanes, one file at a time in each: what they start on Docker's engine they do not share, and each waits for half of its
- * time. The output of one is kept until the other has ended; then come the failures of both.
+ * Three lanes, one file at a time in each: each waits for much of its time, and what they start on Docker's engine they do
+ * not share. What a lane prints is kept until all have ended, but for the first; then come the failures of all.
  * @param {{ ordinary: readonly string[], live: readonly string[] }} files
  * @param {NodeJS.ProcessEnv} environment
  */
-async function runLanes(files, environment) {
+async function runLanes({ ordinary, live }, environment) {
   const isOfQemu = (/** @type {string} */ name) => name.includes("qemu");
-  const withQemu = [...files.ordinary, ...files.live.filter(isOfQemu)];
-  const onDocker = files.live.filter((name) => !isOfQemu(name));
-  if (withQemu.length === 0 || onDocker.length === 0)
-    return runFiles([...withQemu, ...onDocker], environment, oneAtATime);
+  // As much work as in the other lanes.
+  const isOfThird = (/** @type {string} */ name) => /live\/(install|rollout)\./.test(name);
+  const lanes = [
+    live.filter((name) => !isOfQemu(name) && !isOfThird(name)),
+    live.filter(isOfQemu),
+    [...ordinary, ...live.filter(isOfThird)],
+  ].filter((names) => names.length > 0);
   const folder = mkdtempSync(join(tmpdir(), "kiln-tests-"));
-  const kept = join(folder, "output");
-  const failures = [join(folder, "failures-1"), join(folder, "failures-2")];
-  const output = openSync(kept, "w");
   try {
-    const exitCodes = await Promise.all([
-      runFiles(withQemu, environment, [...oneAtATime, ...reportTo(failures[0])], output),
-      runFiles(onDocker, environment, [...oneAtATime, ...reportTo(failures[1])]),
-    ]);
-    for (const file of [kept, ...failures]) process.stdout.write(readFileSync(file));
+    const runs = lanes.map((names, at) => runLane(names, environment, join(folder, String(at)), at === 0));
+    const exitCodes = await Promise.all(runs);
+    const kept = lanes.slice(1).map((_, at) => join(folder, `${at + 1}.output`));
+    const failures = lanes.map((_, at) => join(folder, `${at}.failures`));
+    for (const file of [...kept, ...(lanes.length > 1 ? failures : [])])
+      process.stdout.write(readFileSync(file));
     return exitCodes.find((code) => code !== 0) ?? 0;
   } finally {
-    closeSync(output);
     rmSync(folder, { recursive: true });
   }
 }
 
-const oneAtATime = ["--test-concurrency=1"];
-
-/** @param {string} file that gets the failures, beside what is printed */
-function reportTo(file) {
-  return [
+/**
+ * @param {readonly string[]} names
+ * @param {NodeJS.ProcessEnv} environment
+ * @param {string} report where to keep the failures, and the output unless it is live
+ * @param {boolean} isLive
+ */
+async function runLane(names, environment, report, isLive) {
+  const failures = [
     "--test-reporter-destination=stdout",
     `--test-reporter=${new URL("./parts/failures-reporter.mjs", import.meta.url).href}`,
-    `--test-reporter-destination=${file}`,
+    `--test-reporter-destination=${report}.failures`,
   ];
+  const output = isLive ? undefined : openSync(`${report}.output`, "w");
+  try {
+    return await runFiles(names, environment, ["--test-concurrency=1", ...failures], output);
+  } finally {
+    if (output !== undefined) closeSync(output);
+  }
 }
 
 /** @returns {NodeJS.ProcessEnv} */
