@@ -1,16 +1,14 @@
-/** Runs the steps of a build that can start from a stage, and saves those that are worth it. */
+/** Runs the steps of a build that can start from a stage; stage-save.ts saves after each what is worth it. */
 import type { BuildContext } from "./context";
-import { formatDuration } from "./duration";
 import { describeError } from "./errors";
 import { canonicalize } from "./fingerprint";
 import type { Json, StageKeeper } from "./model";
-import { createSecretPattern } from "./redact";
 import { throwIfAborted } from "./retry";
 import type { StageMemory } from "./stage-memory";
 import { describeReuse, recordBuild, type StageRecord } from "./stage-reason";
+import { saveAs, trySave } from "./stage-save";
 import {
   computeStageKeys,
-  estimateCost,
   findLongestPrefix,
   judgeStep,
   listUsable,
@@ -35,7 +33,7 @@ export interface StageSettings {
   triggers?: Record<string, string>;
 }
 
-interface Run {
+export interface StagedRun {
   context: BuildContext;
   keeper: StageKeeper;
   settings: StageSettings;
@@ -49,13 +47,13 @@ export async function runStaged(
   context: BuildContext,
   keeper: StageKeeper,
   settings: StageSettings,
-  steps: Run["steps"],
+  steps: StagedRun["steps"],
 ): Promise<void> {
   const machine = { ...keeper.machine, triggers: settings.triggers };
   const stages = steps.map(({ stage }) => stage);
   const keys = computeStageKeys(machine, stages);
   const record = recordBuild(machine, stages);
-  const run: Run = { context, keeper, settings, steps, keys, usable: listUsable(stages), record };
+  const run: StagedRun = { context, keeper, settings, steps, keys, usable: listUsable(stages), record };
   const before = settings.memory.readRecord(settings.owner);
   try {
     const done = settings.isRebuild ? 0 : await findStart(run);
@@ -70,14 +68,14 @@ export async function runStaged(
   }
 }
 
-async function findStart({ keeper, settings, keys, usable }: Run): Promise<number> {
+async function findStart({ keeper, settings, keys, usable }: StagedRun): Promise<number> {
   const startedAt = performance.now();
   const held = await keeper.findStages(keys);
   settings.memory.learn({ askMs: performance.now() - startedAt });
   return findLongestPrefix(keys, usable, held);
 }
 
-function tellReuse(run: Run, done: number, before: StageRecord | undefined): void {
+function tellReuse(run: StagedRun, done: number, before: StageRecord | undefined): void {
   if (run.settings.isRebuild)
     return run.context.log.tell(
       "no step reused: a rebuild was asked for (--replace or a taint), or this state knows of no image",
@@ -99,12 +97,12 @@ function isSame(one: Record<string, string>, other: Record<string, string>): boo
   return canonicalize(one) === canonicalize(other);
 }
 
-function savesStart({ keeper, settings }: Run): boolean {
+function savesStart({ keeper, settings }: StagedRun): boolean {
   return keeper.savesStart === true && !settings.isSecret;
 }
 
 /** The machine before the first step, as it was saved; else made, and saved. Only one build makes it. */
-async function openStart(run: Run): Promise<number> {
+async function openStart(run: StagedRun): Promise<number> {
   const { context, keeper, settings, keys } = run;
   const [key = ""] = keys;
   const lock = settings.isRebuild ? undefined : await settings.memory.lock(key, context.signal);
@@ -118,7 +116,7 @@ async function openStart(run: Run): Promise<number> {
   }
 }
 
-async function tryStart({ context, keeper, settings }: Run, key: string): Promise<boolean> {
+async function tryStart({ context, keeper, settings }: StagedRun, key: string): Promise<boolean> {
   try {
     await keeper.openMachine(key, { isSaved: true });
     await keeper.claimStages([key]);
@@ -133,7 +131,7 @@ async function tryStart({ context, keeper, settings }: Run, key: string): Promis
 }
 
 /** Goes from `before` steps done to `done`, where that stage is still there; how many are done then. */
-async function openMachine(run: Run, done: number, before: number): Promise<number> {
+async function openMachine(run: StagedRun, done: number, before: number): Promise<number> {
   const { context, keeper, settings, keys } = run;
   if (done === 0) {
     await keeper.openMachine(undefined, { isSaved: true });
@@ -159,7 +157,7 @@ async function openMachine(run: Run, done: number, before: number): Promise<numb
   return done;
 }
 
-async function runSteps(run: Run, start: number): Promise<void> {
+async function runSteps(run: StagedRun, start: number): Promise<void> {
   const { context, settings, keys, usable } = run;
   let trail: StageTrail = followTrail(run, {}, 0, start);
   for (let done = start; done < run.steps.length;) {
@@ -178,15 +176,15 @@ async function runSteps(run: Run, start: number): Promise<void> {
   }
 }
 
-function followTrail({ steps }: Run, trail: StageTrail, from: number, to: number): StageTrail {
+function followTrail({ steps }: StagedRun, trail: StageTrail, from: number, to: number): StageTrail {
   return steps.slice(from, to).reduce((before, { stage }) => judgeStep(before, stage).trail, trail);
 }
 
-async function findFurther({ keeper, keys, usable }: Run, done: number): Promise<number> {
+async function findFurther({ keeper, keys, usable }: StagedRun, done: number): Promise<number> {
   return Math.max(done, findLongestPrefix(keys, usable, await keeper.findStages(keys)));
 }
 
-async function runStep(run: Run, index: number, trail: StageTrail): Promise<StageTrail> {
+async function runStep(run: StagedRun, index: number, trail: StageTrail): Promise<StageTrail> {
   const { context, steps, record } = run;
   const step = steps[index];
   if (!step) return trail;
@@ -208,85 +206,4 @@ async function timeStep(keeper: StageKeeper, verdict: Verdict, run: () => Promis
   const startedAt = performance.now() - (keeper.startMs ?? 0);
   await run();
   return performance.now() - startedAt - (keeper.startMs ?? 0);
-}
-
-/** Why there is no stage after a step. */
-interface Unsaved {
-  unsaved: string;
-  /** Nor after any that follows. */
-  isEnd?: boolean;
-  keepsSecret?: boolean;
-}
-
-/** Undefined when a stage was saved. What costs least is asked first. */
-async function trySave(
-  run: Run,
-  index: number,
-  stepMs: number,
-  verdict: Verdict,
-): Promise<Unsaved | undefined> {
-  const { keeper, settings, steps } = run;
-  const step = steps[index]?.stage;
-  if (!step) return undefined;
-  if (typeof verdict === "object") return { unsaved: verdict.why };
-  const isTooCheap = (sizeBytes: number): boolean =>
-    !keeper.isStage &&
-    step.cache !== true &&
-    stepMs <= (estimateCost(settings.memory.readCosts(), sizeBytes) ?? 0);
-  const tooCheap = {
-    unsaved: `"${step.title}" took ${formatDuration(stepMs)}, which is less than a stage costs`,
-  };
-  if (isTooCheap(0)) return tooCheap;
-  const startedAt = performance.now();
-  const [obstacle, sizeBytes] = keeper.isStage
-    ? [undefined, 0]
-    : await Promise.all([keeper.findObstacle(), keeper.measureBytes()]);
-  if (obstacle !== undefined) return { unsaved: `after "${step.title}" ${obstacle}`, isEnd: true };
-  if (canonicalize(await step.readIdentity()) !== canonicalize(step.identity))
-    return { unsaved: `the sources of "${step.title}" changed while it ran`, isEnd: true };
-  if (isTooCheap(sizeBytes)) return tooCheap;
-  if (verdict === "searched" && (await holdsSecret(run)))
-    return { unsaved: "the machine still holds a secret's value", keepsSecret: true };
-  return save(run, index, { startedAt, sizeBytes });
-}
-
-/** The values are all of the resource's: which of them a step passed on, nobody tells. */
-async function holdsSecret({ context, keeper }: Run): Promise<boolean> {
-  const pattern = createSecretPattern(Object.values(context.secrets));
-  return pattern === undefined || (await keeper.containsText(pattern));
-}
-
-async function save(
-  run: Run,
-  index: number,
-  { startedAt, sizeBytes }: { startedAt: number; sizeBytes: number },
-): Promise<Unsaved | undefined> {
-  const { context, keeper, settings, keys, steps } = run;
-  const key = keys[index + 1] ?? "";
-  if (!(await saveAs(run, key))) return { unsaved: "it could not be saved", isEnd: true };
-  if (keeper.isStage) return undefined;
-  settings.memory.learn({ saveMs: performance.now() - startedAt, sizeBytes });
-  try {
-    await keeper.continueFrom(key, { isLast: index === steps.length - 1, sizeBytes });
-  } catch (error) {
-    throwIfAborted(context.signal);
-    // Another build has removed it, by its limits: the machine as it is holds the same.
-    context.log.info(`the build goes on in the machine that it has: ${describeError(error)}`);
-  }
-  return undefined;
-}
-
-/** A cache that cannot be written is no reason for a build to fail. */
-async function saveAs({ context, keeper, settings }: Run, key: string): Promise<boolean> {
-  const startedAt = performance.now();
-  try {
-    await keeper.saveStage(key);
-  } catch (error) {
-    throwIfAborted(context.signal);
-    context.log.warn(`a stage could not be saved; the build goes on without: ${describeError(error)}`);
-    return false;
-  }
-  settings.memory.touch([key]);
-  context.log.info(`saved as stage ${key} (${formatDuration(performance.now() - startedAt)})`);
-  return true;
 }
