@@ -70,12 +70,12 @@ function findTests(nameParts) {
  * @param {NodeJS.ProcessEnv} environment
  */
 async function runLanes({ ordinary, live }, environment) {
-  const isOfQemu = (/** @type {string} */ name) => name.includes("qemu");
-  // As much work as in the other lanes.
+  // About as much work in each.
+  const isOfSecond = (/** @type {string} */ name) => /qemu|live\/registry\./.test(name);
   const isOfThird = (/** @type {string} */ name) => /live\/(install|rollout)\./.test(name);
   const lanes = [
-    live.filter((name) => !isOfQemu(name) && !isOfThird(name)),
-    live.filter(isOfQemu),
+    live.filter((name) => !isOfSecond(name) && !isOfThird(name)),
+    live.filter(isOfSecond),
     [...ordinary, ...live.filter(isOfThird)],
   ].filter((names) => names.length > 0);
   const folder = mkdtempSync(join(tmpdir(), "kiln-tests-"));
