@@ -10,6 +10,7 @@ import { commonShape, duration, exactlyOne, optionsSchema, schemaOf } from "../c
 import { renderTemplate } from "../core/template";
 import { quoteForShell, requireSecrets, secretNames, shortenText } from "./command-text";
 import type { CommonProvisionerOptions } from "./common";
+import { StartLine } from "./start-line";
 
 const START_RETRY_INTERVAL_MS = 2000;
 
@@ -29,13 +30,20 @@ export interface ShellOptions extends CommonProvisionerOptions {
   workingDirectory?: string;
   /** First line of an `inline` script, without `#!`. Default: `/bin/sh -e`, unless the first line has one of its own. */
   inlineShebang?: string;
-  /** How a script is run; `{{.Path}}` is its path, `{{.Vars}}` the environment as `NAME='value'`. Default: `chmod +x {{.Path}}; {{.Vars}} {{.Path}}`. */
+  /**
+   * How a script is run; `{{.Path}}` is its path, `{{.Vars}}` the `environment` as `NAME='value'`. What `secretEnvironment`
+   * names is not in `{{.Vars}}`: it is in the environment only, which `sudo` needs to be told to keep
+   * (`sudo --preserve-env=NAME`). Default: `chmod +x {{.Path}}; {{.Vars}} {{.Path}}`.
+   */
   executeCommand?: string;
   /** Where the script is put in the machine. Default: `/tmp/script_<random>.sh`. */
   remotePath?: string;
   /** Exit codes that mean success. Default: `[0]`. */
   validExitCodes?: number[];
-  /** How long sending and starting a script is tried again while the machine cannot be reached. Default: "5m". */
+  /**
+   * How long sending and starting a script is tried again while the machine cannot be reached. One that has begun is not
+   * run again: that it loses the connection is an error, unless `expectDisconnect` is set. Default: "5m".
+   */
   startRetryTimeout?: Duration;
   /** The script may cut the connection, e.g. by a reboot: it is awaited. Default: false. */
   expectDisconnect?: boolean;
@@ -116,33 +124,12 @@ async function runScript(
   // One call for sending, running and cleaning: round trips are what a short step costs. Not across a reboot, of course.
   // One stream for both outputs: two of them arrive in any order, and an error would stand before what led to it.
   const run = `(${buildCommand(context, options, remote)}\n) </dev/null 2>&1`;
-  const command = `${sendCommand(remote)}; ${clean && !options.expectDisconnect ? `${run}; code=$?; ${clean}; exit $code` : run}`;
+  const rest = clean && !options.expectDisconnect ? `${run}; code=$?; ${clean}; exit $code` : run;
 
   log.startCommand({ hidden: context.hideCommands });
   let exitCode: number | undefined;
   try {
-    exitCode = await retryFor(
-      parseDuration(options.startRetryTimeout ?? "5m"),
-      START_RETRY_INTERVAL_MS,
-      signal,
-      (error) => error instanceof ConnectionLostError && exitCode === undefined && !options.expectDisconnect,
-      async () => {
-        const environment = {
-          ...buildEnvironment(context),
-          // Where a secret may be among them, none stands in the command: others can read it in the process list.
-          ...(context.hideCommands ? options.environment : {}),
-          ...requireSecrets(context, options.secretEnvironment),
-        };
-        return (
-          await communicator.exec(command, {
-            signal,
-            environment,
-            stdin: content,
-            onOutput: (chunk) => log.output(chunk),
-          })
-        ).exitCode;
-      },
-    );
+    exitCode = await startScript(context, communicator, options, { remote, content, rest });
   } catch (error) {
     if (!(error instanceof ConnectionLostError && options.expectDisconnect)) throw error;
     log.info("the connection was cut, as expected; waiting for the machine");
@@ -152,6 +139,45 @@ async function runScript(
   }
   if (exitCode !== undefined) requireValidExitCode(context, options, exitCode);
   if (clean && options.expectDisconnect) await communicator.exec(clean, { signal });
+}
+
+/** Sends the script and runs it to its end; tried again only as long as it cannot have begun: half of one must not be followed by a whole one. */
+async function startScript(
+  context: BuildContext,
+  communicator: Communicator,
+  options: ShellOptions,
+  { remote, content, rest }: { remote: string; content: Buffer; rest: string },
+): Promise<number> {
+  const { signal, log } = context;
+  const environment = {
+    ...buildEnvironment(context),
+    // Where a secret may be among them, none stands in the command: others can read it in the process list.
+    ...(context.hideCommands ? options.environment : {}),
+    ...requireSecrets(context, options.secretEnvironment),
+  };
+  return retryFor(
+    parseDuration(options.startRetryTimeout ?? "5m"),
+    START_RETRY_INTERVAL_MS,
+    signal,
+    (error) => error instanceof ConnectionLostError && !options.expectDisconnect,
+    async () => {
+      const start = new StartLine((chunk) => log.output(chunk));
+      const onOutput = (chunk: Buffer): void => start.read(chunk);
+      const command = `${sendCommand(remote)}; ${start.command}; ${rest}`;
+      try {
+        return (await communicator.exec(command, { signal, environment, stdin: content, onOutput })).exitCode;
+      } catch (error) {
+        if (!(error instanceof ConnectionLostError) || !start.hasCome || options.expectDisconnect)
+          throw error;
+        throw new Error(
+          `${error.message}, while a script ran there. If it is meant to do that, as by a reboot, set \`expectDisconnect\``,
+          { cause: error },
+        );
+      } finally {
+        start.flush();
+      }
+    },
+  );
 }
 
 /** The script comes by standard input; a machine with a shell has `cat`. */
@@ -165,6 +191,7 @@ function buildCommand(context: BuildContext, options: ShellOptions, remote: stri
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, value]) => `${name}=${quoteForShell(value)}`)
     .join(" ");
+  requirePassable(context, options);
   const command = renderTemplate(options.executeCommand ?? "chmod +x {{.Path}}; {{.Vars}} {{.Path}}", {
     Path: remote,
     Vars: variables,
@@ -172,6 +199,18 @@ function buildCommand(context: BuildContext, options: ShellOptions, remote: stri
   return options.workingDirectory
     ? `cd ${quoteForShell(options.workingDirectory)} || exit 1; ${command}`
     : command;
+}
+
+/** What `{{.Vars}}` would hold goes by the environment where commands are hidden, and these programs do not pass it on. */
+function requirePassable(
+  context: BuildContext,
+  { executeCommand = "", environment = {} }: ShellOptions,
+): void {
+  if (!context.hideCommands || Object.keys(environment).length === 0) return;
+  if (!/\{\{\s*\.Vars\s*\}\}/.test(executeCommand) || !/\b(sudo|doas|su|env)\b/.test(executeCommand)) return;
+  throw new Error(
+    "Passing `environment` by {{.Vars}} in `executeCommand`: a provisioner of this image holds a secret, so that no value is put into a command, where others could read it. Pass that secret by `secrets` and `secretEnvironment`, or let `executeCommand` keep the environment (sudo --preserve-env) without {{.Vars}}",
+  );
 }
 
 /** Names that scripts written for Packer may read. */

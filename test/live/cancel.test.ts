@@ -127,7 +127,8 @@ test("a build that is killed at any moment leaves nothing that the next `up` doe
     assert.equal(await runInImage(id, ["cat", "/result"]), `${round}\n`, title);
     assert.equal(await driver.findContainer(machines[0] ?? "", never), undefined, title);
     assert.deepEqual(listJournal(stack.home), [], title);
-    assert.equal((await listClaimTags(project)).length, 1, `one claim after: ${title}`);
+    const claims = await listClaimTags(project);
+    assert.equal(claims.length, 1, `${title}: ${claims.join(" ")}\n${text}\n${recovered.text}`);
     assert.equal(await countImages(project), 1, `one image after: ${title}`);
     if (round >= COMMITTED) assert.match(recovered.text, /found: sha256:\S+ has this fingerprint/, title);
     assert.deepEqual(

@@ -19,8 +19,8 @@ test("inline lines become one script that is run and removed in one call", async
   assert.equal(machine.commands[0]?.stdin, "#!/bin/sh -e\necho one\necho two\n");
   assert.equal(machine.commands.length, 1);
   assert.equal(
-    machine.commands[0]?.command,
-    `cat >'${REMOTE}' && chmod 0755 '${REMOTE}' || { echo "the script cannot be written to "'${REMOTE}' >&2; exit 126; }; ` +
+    machine.commands[0]?.command.replace(/kiln-start-\w+/, "BEGUN"),
+    `cat >'${REMOTE}' && chmod 0755 '${REMOTE}' || { echo "the script cannot be written to "'${REMOTE}' >&2; exit 126; }; echo BEGUN; ` +
       `(chmod +x ${REMOTE};  ${REMOTE}\n) </dev/null 2>&1; code=$?; rm -f '${REMOTE}'; exit $code`,
   );
 });
@@ -82,6 +82,23 @@ test("a failing script's error has its exit code and the last 20 lines of its ou
   await inContext(t, provision({ inline: ["make test"], validExitCodes: [0, 3] }, machine));
 });
 
+test("a script that has begun is not run again when the connection is lost", async (t) => {
+  const machine = new FakeCommunicator();
+  machine.answers = [{ begun: true, lost: true }, {}];
+  await assert.rejects(
+    inContext(t, provision({ inline: ["apt-get install -y nginx"] }, machine)),
+    /went away, while a script ran there\. .*`expectDisconnect`/,
+  );
+  assert.equal(machine.commands.length, 1);
+});
+
+test("a script that cannot be reached is started again", async (t) => {
+  const machine = new FakeCommunicator();
+  machine.answers = [{ lost: true }, { begun: true }];
+  await inContext(t, provision({ inline: ["true"] }, machine));
+  assert.equal(machine.commands.length, 2);
+});
+
 test("a lost connection is tried again, but not where it is expected", async (t) => {
   const machine = new FakeCommunicator();
   machine.answers = [{ lost: true }, {}];
@@ -118,6 +135,15 @@ test("with a secret in the options the environment stands in no command", async 
   await inContext(t, provision(options, machine), { hideCommands: true });
   assert.doesNotMatch(machine.commands[0]?.command ?? "", /hunter2/);
   assert.equal(machine.commands[0]?.environment["URL"], options.environment.URL);
+});
+
+test("where no value may stand in a command, `{{.Vars}}` for a program that drops the environment is an error", async (t) => {
+  const options = { inline: ["true"], environment: { URL: "https://me:hunter2@host" } };
+  const run = (executeCommand: string): Promise<unknown> =>
+    inContext(t, provision({ ...options, executeCommand }, new FakeCommunicator()), { hideCommands: true });
+  await assert.rejects(run("sudo env {{ .Vars }} {{.Path}}"), /secretEnvironment/);
+  await run("{{.Vars}} bash {{.Path}}");
+  await run("sudo -E {{.Path}}");
 });
 
 test("exactly one of inline, script and scripts", () => {

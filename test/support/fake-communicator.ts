@@ -8,8 +8,8 @@ export class FakeCommunicator implements Communicator {
   readonly commands: { command: string; environment: Record<string, string>; stdin: string }[] = [];
   readonly downloads: { remote: string; local: string; folder: boolean }[] = [];
   reconnects = 0;
-  /** What the n-th command prints and ends with; the last answer stays. */
-  answers: { output?: string; exitCode?: number; lost?: boolean }[] = [{}];
+  /** What the n-th command prints and ends with; the last answer stays. One that has `begun` prints what it says first. */
+  answers: { output?: string; exitCode?: number; lost?: boolean; begun?: boolean }[] = [{}];
 
   reconnect(): Promise<void> {
     this.reconnects++;
@@ -23,6 +23,8 @@ export class FakeCommunicator implements Communicator {
       stdin: options.stdin?.toString() ?? "",
     });
     const answer = this.answers.length > 1 ? this.answers.shift() : this.answers[0];
+    const start = /echo (kiln-start-\w+)/.exec(command)?.[1];
+    if (answer?.begun) options.onOutput?.(Buffer.from(`${start}\n`));
     if (answer?.lost) return Promise.reject(new ConnectionLostError("the machine went away"));
     if (answer?.output) options.onOutput?.(Buffer.from(answer.output));
     return Promise.resolve({ exitCode: answer?.exitCode ?? 0 });

@@ -79,6 +79,7 @@ export class DockerCommunicator implements Communicator {
       if (options.signal.aborted && options.signal.reason instanceof TimeoutError)
         await this.killMarked(marker);
       else if (error instanceof EngineError && !(await this.isRunning(options.signal))) {
+        this.isStarted = false;
         throw new ConnectionLostError("the container stopped while a command ran in it", { cause: error });
       }
       throw error;
