@@ -99,12 +99,22 @@ export function findAdoptable(
   return [...new Set(ranked.map((claim) => claim.artifactId))];
 }
 
-/** What a finished create drops: own creates before it that never returned. Their `new` goes last: without it they look returned. */
-export function listUnreturned(claims: readonly Claim[], owner: string, id: string): Claim[] {
+/**
+ * What a finished create drops: own creates before it that never returned. Their `new` goes last: without it they look returned.
+ * One that is later than the one `inState` was confirmed, but its process died before Pulumi had its answer.
+ */
+export function listUnreturned(
+  claims: readonly Claim[],
+  owner: string,
+  id: string,
+  inState: string | undefined,
+): Claim[] {
+  const isLost = (claim: Claim): boolean =>
+    claim.state === "live" && inState !== undefined && sequenceOf(claim.id) > sequenceOf(inState);
   const unreturned = listOwned(claims, owner).filter(
-    (claim) => claim.state === "new" && sequenceOf(claim.id) < sequenceOf(id),
+    (claim) => sequenceOf(claim.id) < sequenceOf(id) && (claim.state === "new" || isLost(claim)),
   );
-  return unreturned.flatMap((claim) => listHeld(claims, owner, claim.id));
+  return [...new Set(unreturned.map((claim) => claim.id))].flatMap((each) => listHeld(claims, owner, each));
 }
 
 /** All that holds the artifact for one create, in the order in which it is dropped. */

@@ -154,7 +154,8 @@ async function confirm(
     const mine = { ...claim, artifactId: artifact.id };
     await site.putClaim({ ...mine, state: retain ? "pin" : "live" }, signal);
     await tidy(urn, async () => {
-      for (const old of listUnreturned(await site.listClaims(signal), claim.owner, claim.id))
+      const inState = recall(urn).current?.id;
+      for (const old of listUnreturned(await site.listClaims(signal), claim.owner, claim.id, inState))
         await dropWithWarning(site, old, urn, signal);
     });
     await site.dropClaim(mine, signal);

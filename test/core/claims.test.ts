@@ -49,7 +49,7 @@ test("adopting prefers own images, and of those the newest", () => {
   assert.deepEqual(findAdoptable(list, OWNER, fingerprintOf("A"), true), ["2", "0", "3", "1"]);
 });
 
-const UNRETURNED: [history: string, tags: string, dropped: string][] = [
+const UNRETURNED: [history: string, tags: string, dropped: string, inState?: number][] = [
   ["nothing before", "C9:new C9:live", ""],
   ["a create that was cut", "A1:new C9:new", "A1:new"],
   [
@@ -58,13 +58,20 @@ const UNRETURNED: [history: string, tags: string, dropped: string][] = [
     "A1:live A1:new",
   ],
   ["one that was to be retained", "A1:new A1:pin C9:new", "A1:pin A1:new"],
-  ["one that is in state", "A1:live C9:new", ""],
+  ["one that is in state", "A1:live C9:new", "", 1],
+  ["one before that, which is replaced but not deleted yet", "A1:live B2:live C9:new", "", 2],
+  ["one after that, which died before it could answer", "A1:live B2:live C9:live C9:new", "B2:live", 1],
+  ["one after that, which is to be retained", "A1:live B2:pin C9:new", "", 1],
+  ["one that is in a state which nobody told of", "A1:live C9:new", ""],
   ["another resource's", "A1:new@other C9:new", ""],
 ];
 
-for (const [history, tags, dropped] of UNRETURNED) {
+for (const [history, tags, dropped, inState] of UNRETURNED) {
   test(`after a create: ${history}`, () => {
-    assert.equal(show(listUnreturned(claims(tags), OWNER, idOf(9))), dropped);
+    assert.equal(
+      show(listUnreturned(claims(tags), OWNER, idOf(9), inState === undefined ? undefined : idOf(inState))),
+      dropped,
+    );
   });
 }
 
