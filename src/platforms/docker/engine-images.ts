@@ -1,8 +1,8 @@
 import { Readable } from "node:stream";
+import { retryFor } from "../../core/retry";
 import { encodeRegistryAuth, findCredentials } from "./credentials";
 import type {
   ContainerDetails,
-  ImageConfig,
   ImageDetails,
   ImageDriver,
   InUse,
@@ -14,12 +14,16 @@ import type { Engine } from "./engine";
 import { EngineError } from "./engine-error";
 import type { EngineReply } from "./engine-request";
 import { addLayer, takesLayers } from "./engine-layers";
+import { toImageDetails, type ImageAnswer, type InfoAnswer, type ListAnswer } from "./image-answers";
 import { LayerProgress } from "./layer-progress";
 import type { RegistryAuth } from "./options";
 import { formatReference, parseReference } from "./reference";
 
 /** The answers to a look-up that are outcomes. */
 export const FOUND = { 200: "found", 404: "missing" } as const;
+
+const MEETING_MS = 5000;
+const MEETING_INTERVAL_MS = 100;
 
 /** The calls about images on a real engine. API: https://docs.docker.com/reference/api/engine/ */
 export abstract class EngineImages implements ImageDriver {
@@ -105,7 +109,14 @@ export abstract class EngineImages implements ImageDriver {
     });
   }
 
+  /** Two removals that meet on one image make the engine fail with what it has just lost: it is asked again. */
   async untagImage(reference: string, signal: AbortSignal): Promise<"untagged" | "missing" | InUse> {
+    return retryFor(MEETING_MS, MEETING_INTERVAL_MS, signal, isMeeting, () =>
+      this.tryUntag(reference, signal),
+    );
+  }
+
+  private async tryUntag(reference: string, signal: AbortSignal): Promise<"untagged" | "missing" | InUse> {
     const { meaning, body } = await this.engine.request<{ message?: string } | undefined>({
       attempt: `Removing tag ${reference}`,
       method: "DELETE",
@@ -194,51 +205,8 @@ export abstract class EngineImages implements ImageDriver {
   }
 }
 
-interface InfoAnswer {
-  ID?: string;
-  Name?: string;
-  DockerRootDir?: string;
-  /** Of the storage. */
-  Driver?: string;
-}
-
-interface ListAnswer {
-  Id: string;
-  ParentId?: string;
-  RepoTags?: string[] | null;
-  Size: number;
-  /** In seconds. */
-  Created: number;
-}
-
-interface ImageAnswer {
-  Id: string;
-  Os: string;
-  Architecture: string;
-  Variant?: string;
-  Parent?: string;
-  Comment?: string;
-  RootFS?: { Layers?: string[] | null };
-  Size: number;
-  RepoTags?: string[] | null;
-  RepoDigests?: string[] | null;
-  Config?: ImageConfig | null;
-}
-
-function toImageDetails(answer: ImageAnswer): ImageDetails {
-  return {
-    id: answer.Id,
-    os: answer.Os,
-    architecture: answer.Architecture,
-    variant: answer.Variant ?? "",
-    parent: answer.Parent ?? "",
-    comment: answer.Comment ?? "",
-    layers: answer.RootFS?.Layers ?? [],
-    sizeBytes: answer.Size,
-    tags: answer.RepoTags ?? [],
-    digests: answer.RepoDigests ?? [],
-    config: answer.Config ?? {},
-  };
+function isMeeting(error: unknown): boolean {
+  return error instanceof EngineError && error.status === 500 && /unrecognized image ID/.test(error.message);
 }
 
 function splitReference(text: string): { repository: string; tag?: string; digest?: string } {

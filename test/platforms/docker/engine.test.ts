@@ -7,6 +7,7 @@ import { Readable } from "node:stream";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { promisify } from "node:util";
 import { connectEngine } from "../../../src/platforms/docker/engine";
+import { EngineDriver } from "../../../src/platforms/docker/engine-driver";
 import { EngineError, EngineUnreachableError } from "../../../src/platforms/docker/engine-error";
 import { FakeEngine, makeEndpoint } from "./fake-engine";
 
@@ -38,6 +39,19 @@ describe("version", () => {
     fake.apiVersion = undefined;
     await assert.rejects(connectEngine(fake.endpoint), /DOCKER_HOST\) names no API version/);
   });
+});
+
+test("where two removals meet on an image, the one that loses is asked again", async () => {
+  let calls = 0;
+  fake.answer = (_request, response) => {
+    const isFirst = calls++ === 0;
+    response
+      .writeHead(isFirst ? 500 : 404, { "Content-Type": "application/json" })
+      .end('{"message":"unrecognized image ID sha256:0e99"}');
+  };
+  const driver = new EngineDriver(await connectEngine(fake.endpoint));
+  assert.equal(await driver.untagImage("kiln.local/a/b/c:tag", new AbortController().signal), "missing");
+  assert.equal(calls, 2);
 });
 
 describe("request", () => {
