@@ -22,8 +22,12 @@ import { nameOf, type Inputs } from "./state";
 import { identifyUnit, listSources, readUnits, toPostProcessorStep, type Unit } from "./units";
 
 const DEFAULT_BUILD_TIMEOUT = "30m";
-/** What stands beside secrets and is none: it would mask half of a log. */
-const PUBLIC_TEXTS = new Set(["server", "username", "type"]);
+/** What stands beside secrets in an option and is none: it would mask half of a log. */
+const PUBLIC_TEXTS: Record<string, readonly string[]> = {
+  registryAuth: ["server", "username"],
+  provisioners: ["type"],
+  postProcessors: ["type"],
+};
 
 /** One create or update of one image: its options, its place, its log. */
 export interface Operation {
@@ -133,13 +137,18 @@ function explainFailure(error: unknown, log: BuildLog): Error {
 
 /** Every credential in the options, and every text in an option that a secret was interpolated into: which part of it is one, nobody tells. */
 export function listSecretValues(platform: Platform, inputs: Inputs): string[] {
-  const collect = (value: unknown): string[] => {
-    if (typeof value === "string") return [value];
-    if (typeof value !== "object" || value === null) return [];
-    return Object.entries(value).flatMap(([key, item]) => (PUBLIC_TEXTS.has(key) ? [] : collect(item)));
-  };
   const names = new Set(["secrets", ...platform.credentialOptions, ...inputs.__kiln.secretOptions]);
-  return [...names].flatMap((name) => collect(inputs[name]));
+  return [...names].flatMap((name) => listTexts(inputs[name], PUBLIC_TEXTS[name] ?? []));
+}
+
+/** All texts in a value, however deep; of the outermost objects not what is public. */
+function listTexts(value: unknown, publicNames: readonly string[]): string[] {
+  if (typeof value === "string") return [value];
+  if (typeof value !== "object" || value === null) return [];
+  if (Array.isArray(value)) return value.flatMap((item) => listTexts(item, publicNames));
+  return Object.entries(value).flatMap(([name, item]) =>
+    publicNames.includes(name) ? [] : listTexts(item, []),
+  );
 }
 
 /** Runs what is new or changed among the post-processors, and undoes what earlier ones made and these do not. */
