@@ -6,6 +6,7 @@ import { parseDuration } from "../../core/duration";
 import { sha256File } from "../../core/content-hash";
 import type { Artifact, Builder, Provisioning } from "../../core/model";
 import { withDeadline } from "../../core/retry";
+import { hideSecrets } from "../../machines/http-request";
 import { testImage } from "./boot-test";
 import { writeImage } from "./capture";
 import { noteDrafts, removeDrafts } from "./drafts";
@@ -69,7 +70,7 @@ export class QemuBuilder implements Builder<QemuArtifact> {
   async build(context: BuildContext, provisioning: Provisioning): Promise<QemuArtifact> {
     const { driver, store, options, base, claim } = this.setup;
     const kind = await findKind(context, driver, options);
-    const source = await context.step(`source: ${options.isoUrl}`, () =>
+    const source = await context.step(`source: ${hideSecrets(options.isoUrl)}`, () =>
       findSource(context, driver, options, base),
     );
     const machineSetup = { driver, store, options, kind, source };

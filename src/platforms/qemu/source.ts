@@ -3,8 +3,9 @@ import type { BuildContext } from "../../core/context";
 import { throwIfAborted } from "../../core/retry";
 import { formatBytes } from "../../core/size";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
-import { parseBinarySize } from "./binary-size";
+import { hideSecrets } from "../../machines/http-request";
 import { fetchSource } from "../../machines/source-file";
+import { parseBinarySize } from "./binary-size";
 import type { Disk, DiskDetails, QemuDriver } from "./driver";
 import type { QemuImageOptions } from "./options";
 
@@ -34,10 +35,11 @@ export async function findSource(
   const { path, sha256 } = await fetchSource({ source: isoUrl, checksum, cwd, signal, onProgress });
   if (!diskImage) return { sha256, iso: path };
   const disk = { path, format: sourceFormat };
-  const { virtualSizeBytes } = await requireWhole(driver, disk, isoUrl, signal);
+  const shown = hideSecrets(isoUrl);
+  const { virtualSizeBytes } = await requireWhole(driver, disk, shown, signal);
   if (options.diskSize !== undefined && parseBinarySize(options.diskSize) < virtualSizeBytes)
     throw new Error(
-      `Starting from ${isoUrl}: its disk has ${virtualSizeBytes / 2 ** 20} MiB, and \`diskSize\` ${options.diskSize} would cut off its end`,
+      `Starting from ${shown}: its disk has ${virtualSizeBytes / 2 ** 20} MiB, and \`diskSize\` ${options.diskSize} would cut off its end`,
     );
   return { sha256, disk };
 }
@@ -60,7 +62,7 @@ async function findChecksum(
 async function requireWhole(
   driver: QemuDriver,
   disk: Disk,
-  isoUrl: string,
+  shown: string,
   signal: AbortSignal,
 ): Promise<DiskDetails> {
   let details;
@@ -69,12 +71,12 @@ async function requireWhole(
   } catch (error) {
     throwIfAborted(signal);
     throw new Error(
-      `Reading ${isoUrl} as ${disk.format}: ${describeError(error)}. Is it of another format? See \`sourceFormat\``,
+      `Reading ${shown} as ${disk.format}: ${describeError(error)}. Is it of another format? See \`sourceFormat\``,
       { cause: error },
     );
   }
   if (details.standsOn === undefined) return details;
   throw new Error(
-    `Using ${isoUrl}: it stands on another file (${details.standsOn}), and is not a whole disk. Make one of it: qemu-img convert -O qcow2`,
+    `Using ${shown}: it stands on another file (${details.standsOn}), and is not a whole disk. Make one of it: qemu-img convert -O qcow2`,
   );
 }
