@@ -52,7 +52,7 @@ export interface DockerImageOptions extends CommonOptions {
   host?: string;
   /** Credentials of registries. Default: Docker's own configuration and credential helpers. */
   registryAuth?: RegistryAuth[];
-  /** On destroy, also delete what was pushed. Default: false. */
+  /** When the image is replaced or destroyed, also delete what was pushed, by its digest; also of an image that `keep` keeps here. Default: false. */
   deleteFromRegistry?: boolean;
 }
 

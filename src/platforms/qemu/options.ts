@@ -103,7 +103,7 @@ export interface QemuImageOptions extends CommonOptions, SshOptions {
   floppyLabel?: string;
   /** A disk with data for cloud-init; `{}` gives the login alone. */
   cloudInit?: CloudInitOptions;
-  /** Run over SSH at the end. Default: the machine's power button. Same as Packer's `shutdown_command`. */
+  /** Run over SSH at the end; what it does to the disk is in the image, so a changed one rebuilds. Default: the machine's power button. Same as Packer's `shutdown_command`. */
   shutdownCommand?: string;
   /** How long the machine may take to end. Default: "5m". Same as Packer's `shutdown_timeout`. */
   shutdownTimeout?: Duration;
@@ -113,7 +113,7 @@ export interface QemuImageOptions extends CommonOptions, SshOptions {
   compress?: boolean;
   /** Let the image stand on its source, which must stay where it is (qcow2). Default: false. Packer's `use_backing_file`. */
   thin?: boolean;
-  /** Boots the finished image, with all changes thrown away, and runs commands in it. */
+  /** Boots the finished image, with all changes thrown away, and runs commands in it. It shapes nothing: a changed one tests the next image that is built. */
   bootTest?: BootTestOptions;
   /** Where the image goes. Default: "images". Same as Packer's `output_directory`. */
   outputDirectory?: string;

@@ -19,7 +19,7 @@ const NOT_IDENTITY = new Set<string>([
   ...SSH_NOT_IDENTITY,
   "isoUrl", "isoChecksum", "memory", "cpus", "cpuModel", "accelerator", "headless", "qemuBinary",
   "bootWait", "bootKeyInterval", "httpPortMin", "httpPortMax", "httpDirectory", "cdFiles", "floppyFiles",
-  "shutdownCommand", "shutdownTimeout", "bootTest", "outputDirectory",
+  "shutdownTimeout", "bootTest", "outputDirectory",
   "provisioners", "postProcessors", "secrets", "triggers", "buildTimeout", "onError", "cache", "keep", "adopt",
 ]); // prettier-ignore
 

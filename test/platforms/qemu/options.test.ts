@@ -49,6 +49,7 @@ test("the identity is what is made, not where it comes from or how it runs", () 
     { isoChecksum: "ab".repeat(32) },
     { memory: "8GiB", cpus: 8, cpuModel: "host", accelerator: "kvm" as const, headless: false },
     { sshPort: 2222, sshTimeout: "1h", sshPassword: "x", bootWait: "1m", shutdownTimeout: "1m" },
+    { bootTest: { commands: ["true"] } },
     { outputDirectory: "elsewhere", keep: 3, cache: false, httpPortMin: 1 },
   ])
     assert.equal(identify(same), plain, JSON.stringify(same));
@@ -63,6 +64,7 @@ test("the identity is what is made, not where it comes from or how it runs", () 
     { machineType: "q35" },
     { efi: true },
     { sshUsername: "root" },
+    { shutdownCommand: "sudo rm -rf /var/cache/apt; sudo poweroff" },
   ])
     assert.notEqual(identify(other), plain, JSON.stringify(other));
 });
