@@ -10,6 +10,7 @@ import { findEndpoint } from "./endpoint";
 import { connectEngine } from "./engine";
 import { EngineDriver } from "./engine-driver";
 import { localizePaths } from "./local-paths";
+import { CREDENTIALS, OUTPUTS } from "./names";
 import { dockerImageSchema, type DockerImageOptions } from "./options";
 import { push, save, tag } from "./post-processors";
 import { formatReference, parseReference } from "./reference";
@@ -26,10 +27,8 @@ export const platform: Platform<DockerImageOptions> = {
   name: "docker",
   schema: dockerImageSchema,
   postProcessors: [tag, push, save],
-  credentialOptions: ["secrets", "registryAuth"],
-  outputNames: [
-    "imageId", "reference", "references", "digest", "pinnedReference", "sourceImageId", "sizeBytes",
-  ], // prettier-ignore
+  credentialOptions: CREDENTIALS,
+  outputNames: OUTPUTS,
   countOwnSteps: () => OWN_STEPS,
   identify,
   localize: localizePaths,

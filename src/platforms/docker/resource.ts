@@ -1,6 +1,7 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { Args, UnitArgs } from "../../pulumi/args";
 import { Image as BaseImage } from "../../pulumi/image";
+import { CREDENTIALS, OUTPUTS } from "./names";
 import type { DockerImageOptions } from "./options";
 
 /** Arguments of `kiln.docker.Image`. */
@@ -33,16 +34,8 @@ export class DockerImage extends BaseImage {
       {
         module: "docker",
         resource: "Image",
-        credentials: ["secrets", "registryAuth"],
-        outputs: [
-          "imageId",
-          "reference",
-          "references",
-          "digest",
-          "pinnedReference",
-          "sourceImageId",
-          "sizeBytes",
-        ],
+        credentials: CREDENTIALS,
+        outputs: OUTPUTS,
       },
       name,
       args,

@@ -10,6 +10,7 @@ import { SSH_NOT_IDENTITY } from "../../communicators/ssh-schema";
 import { parseChecksum, resolveChecksum } from "../../machines/checksum";
 import { OWN_STEPS } from "./builder";
 import { isLocal, listMediaSources, localizePaths, nameMedia } from "./local-paths";
+import { CREDENTIALS, OUTPUTS } from "./names";
 import { qemuImageSchema, type QemuImageOptions } from "./options";
 import { LocalQemuDriver } from "./qemu-driver";
 import { QemuSite } from "./site";
@@ -32,9 +33,8 @@ export const platform: Platform<QemuImageOptions> = {
   name: "qemu",
   schema: qemuImageSchema,
   postProcessors: [],
-  credentialOptions: ["secrets", "sshPassword", "sshBastionPassword", "sshProxyPassword"],
-  // Not `format`, which is an option too, and the same.
-  outputNames: ["path", "sha256", "sizeBytes", "efiVariablesPath"],
+  credentialOptions: CREDENTIALS,
+  outputNames: OUTPUTS,
   countOwnSteps: ({ bootTest }) => OWN_STEPS + (bootTest ? 1 : 0),
   identify,
   localize: localizePaths,

@@ -2,6 +2,7 @@ import * as path from "node:path";
 import type * as pulumi from "@pulumi/pulumi";
 import type { Args, UnitArgs } from "../../pulumi/args";
 import { Image as BaseImage } from "../../pulumi/image";
+import { CREDENTIALS, OUTPUTS } from "./names";
 import type { QemuImageOptions } from "./options";
 
 /** Arguments of `kiln.qemu.Image`. */
@@ -32,8 +33,8 @@ export class QemuImage extends BaseImage {
       {
         module: "qemu",
         resource: "Image",
-        credentials: ["secrets", "sshPassword", "sshBastionPassword", "sshProxyPassword"],
-        outputs: ["path", "format", "sha256", "sizeBytes", "efiVariablesPath"],
+        credentials: CREDENTIALS,
+        outputs: [...OUTPUTS, "format"],
       },
       name,
       args,
