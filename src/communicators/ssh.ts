@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { TimeoutError } from "../core/errors";
+import { ConnectionLostError, TimeoutError } from "../core/errors";
 import type { Communicator, ExecOptions, ExecResult, LocalSource } from "../core/model";
 import type { Log } from "../core/log";
 import { formatVariables, quote, READ_VARIABLES, wrapScript } from "./ssh-command";
@@ -41,6 +41,8 @@ export class SshCommunicator implements Communicator {
   private tunnels: LocalTunnels | undefined;
   private connecting: Promise<SshConnection> | undefined;
   private linkRate: number | undefined;
+  /** Of commands that may still run, since their connection was lost. */
+  private readonly leftMarkers: string[] = [];
 
   constructor(
     private readonly options: SshOptions,
@@ -68,6 +70,7 @@ export class SshCommunicator implements Communicator {
   async exec(command: string, options: ExecOptions): Promise<ExecResult> {
     const marker = randomBytes(8).toString("hex");
     const connection = await this.connect(options.signal);
+    for (const left of this.leftMarkers.splice(0)) await this.killMarked(left);
     try {
       const { pty, agent } = { pty: this.options.sshPty ?? false, agent: this.forwardsAgent };
       const variables = { ...options.environment, KILN_STEP: marker };
@@ -79,6 +82,8 @@ export class SshCommunicator implements Communicator {
       // The step may be tried again: what is left of it must not run beside the next try.
       if (options.signal.aborted && options.signal.reason instanceof TimeoutError)
         await this.killMarked(marker);
+      else if (error instanceof ConnectionLostError && !options.expectDisconnect)
+        this.leftMarkers.push(marker);
       throw error;
     }
   }

@@ -72,6 +72,8 @@ export interface ExecOptions {
   environment?: Record<string, string>;
   stdin?: Buffer | string;
   onOutput?: (chunk: Buffer) => void;
+  /** It may cut the connection, and what is left of it then goes on; else that is ended before the next command. */
+  expectDisconnect?: boolean;
 }
 
 export interface ExecResult {

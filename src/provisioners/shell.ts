@@ -165,7 +165,9 @@ async function startScript(
       const onOutput = (chunk: Buffer): void => start.read(chunk);
       const command = `${sendCommand(remote)}; ${start.command}; ${rest}`;
       try {
-        return (await communicator.exec(command, { signal, environment, stdin: content, onOutput })).exitCode;
+        const { expectDisconnect } = options;
+        const execution = { signal, environment, stdin: content, onOutput, expectDisconnect };
+        return (await communicator.exec(command, execution)).exitCode;
       } catch (error) {
         if (!(error instanceof ConnectionLostError) || !start.hasCome || options.expectDisconnect)
           throw error;

@@ -112,6 +112,23 @@ describe("a real sshd", { skip: !hasSshd() }, () => {
     assert.equal(relay.connections, 2);
   });
 
+  test("what runs on after a cut is ended before the next command, unless the cut was expected", async (t) => {
+    const sshd = await start(t);
+    const relay = await startRelay(sshd.port);
+    t.after(() => relay.stop());
+    const machine = await connectTo(t, { ...sshd, port: relay.port });
+    for (const expectDisconnect of [false, true]) {
+      const file = path.join(makeFolder(t), "alive");
+      const work = `echo begun; for i in $(seq 100); do echo x >>${file}; sleep 0.02; done 2>/dev/null`;
+      const running = machine.exec(work, { signal: never, onOutput: () => relay.cut(), expectDisconnect });
+      await assert.rejects(running, ConnectionLostError);
+      await run(machine, "true");
+      const { size } = fs.statSync(file);
+      await run(machine, "sleep 0.3");
+      assert.equal(fs.statSync(file).size > size, expectDisconnect);
+    }
+  });
+
   test("a machine that falls silent is noticed by its unanswered questions", async (t) => {
     const sshd = await start(t);
     const relay = await startRelay(sshd.port);
