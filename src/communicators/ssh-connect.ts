@@ -1,8 +1,8 @@
 import { resolve } from "node:path";
 import type { Duplex } from "node:stream";
-import { formatDuration, parseDuration } from "../core/duration";
+import { formatDuration, parseDuration, type Duration } from "../core/duration";
 import { describeError, TimeoutError } from "../core/errors";
-import { sleep, throwIfAborted, withDeadline } from "../core/retry";
+import { LONGEST_TIMER_MS, sleep, throwIfAborted, withDeadline } from "../core/retry";
 import { readCredentials, type SshCredentials } from "./ssh-authentication";
 import { AuthenticationError, SshConnection } from "./ssh-connection";
 import { HopelessError, HostKeyPin } from "./ssh-host-key";
@@ -159,7 +159,7 @@ export class SshConnector {
     const { options, bastionCredentials } = this;
     if (!bastionCredentials || options.sshBastionHost === undefined) {
       const socket = await dial(host, port, signal, readProxy(options));
-      const idleMs = options.sshReadWriteTimeout && parseDuration(options.sshReadWriteTimeout);
+      const idleMs = options.sshReadWriteTimeout && readTimer(options.sshReadWriteTimeout);
       if (idleMs)
         socket.setTimeout(idleMs, () =>
           socket.destroy(
@@ -199,12 +199,17 @@ export class SshConnector {
   } {
     const { options } = this;
     return {
-      keepAliveMs: parseDuration(options.sshKeepAliveInterval ?? "5s"),
+      keepAliveMs: readTimer(options.sshKeepAliveInterval ?? "5s"),
       handshakeMs,
       ciphers: options.sshCiphers,
       keyExchanges: options.sshKeyExchangeAlgorithms,
     };
   }
+}
+
+/** For timers of a socket and of ssh2: no connection of a build lives longer than the longest one. */
+function readTimer(text: Duration): number {
+  return Math.min(LONGEST_TIMER_MS, parseDuration(text));
 }
 
 /** Packer's rule: both limits have a default only if neither is set. */

@@ -1,11 +1,17 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { CancelledError, TimeoutError } from "./errors";
 
-/** Waits, or rejects as soon as the signal is aborted. */
+/** The longest that a timer of Node's can wait, 24.8 days: one that is given more ends at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/** Waits, however long, or rejects as soon as the signal is aborted. */
 export async function sleep(milliseconds: number, signal: AbortSignal): Promise<void> {
   throwIfAborted(signal);
   try {
-    await delay(milliseconds, undefined, { signal });
+    let leftMs = milliseconds;
+    for (; leftMs > LONGEST_TIMER_MS; leftMs -= LONGEST_TIMER_MS)
+      await delay(LONGEST_TIMER_MS, undefined, { signal });
+    await delay(leftMs, undefined, { signal });
   } catch (error) {
     throwIfAborted(signal);
     throw error;
@@ -32,9 +38,10 @@ export async function withDeadline<T>(
   const controller = new AbortController();
   const stop = (): void => controller.abort(signal.reason);
   signal.addEventListener("abort", stop);
-  const timer = setTimeout(
+  const done = new AbortController();
+  void sleep(milliseconds, done.signal).then(
     () => controller.abort(new TimeoutError(`${what}: not finished in time`)),
-    milliseconds,
+    () => undefined, // done before
   );
   try {
     return await work(controller.signal);
@@ -42,7 +49,7 @@ export async function withDeadline<T>(
     throwIfAborted(controller.signal);
     throw error;
   } finally {
-    clearTimeout(timer);
+    done.abort();
     signal.removeEventListener("abort", stop);
   }
 }

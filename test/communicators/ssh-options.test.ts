@@ -46,6 +46,16 @@ test("a password answers the prompts too; a key that is none, or is encrypted, i
   await assert.rejects(missing, /Reading .*no: ENOENT/);
 });
 
+test("times longer than a timer can be are as good as any", async (t) => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", note);
+  t.after(() => process.off("warning", note));
+  const options = { sshPassword: "right", sshKeepAliveInterval: "30d", sshReadWriteTimeout: "30d" };
+  await requireWorks(await connectTo(t, await startFakeSshd(t), options));
+  assert.deepEqual(warnings, []);
+});
+
 describe("ways to a real sshd", { skip: !hasSshd() }, () => {
   test("a key pair made for the build", async (t) => {
     const sshd = await start(t);
