@@ -8,13 +8,14 @@ export function isDuration(text: string): boolean {
   return PATTERN.test(text);
 }
 
+/** In whole milliseconds. */
 export function parseDuration(text: Duration): number {
   if (!isDuration(text)) throw new Error(`"${text}" is not a duration such as "30m" or "1h30m"`);
   let milliseconds = 0;
   for (const [, number, unit] of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) {
     milliseconds += Number(number) * (UNITS[unit ?? ""] ?? 0);
   }
-  return milliseconds;
+  return Math.round(milliseconds); // 1.1 h are 3960000.0000000005
 }
 
 /** For people: `850ms`, `4.2s`, `3m05s`. */
