@@ -27,7 +27,7 @@ export interface SwitchProxyOptions {
 
 /** When a new server counts as healthy; judged by the proxy, which is where it matters. */
 export interface SwitchHealthOptions {
-  /** Time between two checks of a healthy server. Default "1s". HAProxy's `inter`. */
+  /** Time between two checks of a healthy server: 1 ms to 24.8 days. Default "1s". HAProxy's `inter`. */
   interval?: Duration;
   /** How many checks in a row must pass. Default 3. HAProxy's `rise`. */
   passes?: number;
@@ -41,7 +41,7 @@ export interface SwitchDrainOptions {
   timeout?: Duration;
 }
 
-/** Times after which the proxy gives up. */
+/** Times after which the proxy gives up, each at most 24.8 days. */
 export interface ProxyTimeoutOptions {
   /** For a connection to a server. Default "2s". HAProxy's `timeout connect`. */
   connect?: Duration;

@@ -143,6 +143,36 @@ test("all problems of a switch are told at once, each with its place, and a cert
   );
 });
 
+test("times that HAProxy refuses are refused before it is asked, and no others", () => {
+  const refuse = (interval: string, tunnel: string): string[] => {
+    const inputs = {
+      proxy: { runtimeApi: "docker://proxy:9901", map: "m", key: "k", backends: ["blue", "green"] },
+      servers: [{ name: "one", address: "198.18.0.3", port: 80 }],
+      version: "1",
+      health: { interval },
+      configuration: { timeouts: { tunnel } },
+      __kiln: { urn: "u" },
+    } as unknown as SwitchInputs;
+    try {
+      checkSwitch(inputs);
+    } catch (error) {
+      if (error instanceof ValidationError) return error.problems.map(({ path, reason }) => `${path}: ${reason}`); // prettier-ignore
+      throw error;
+    }
+    return [];
+  };
+  assert.deepEqual(refuse("1ms", "0s"), []);
+  assert.deepEqual(refuse("2147483647ms", "2147483647ms"), []);
+  assert.deepEqual(refuse("0s", "30d"), [
+    'health.interval: expected at least 1ms, HAProxy refuses less, got "0s"',
+    'configuration.timeouts.tunnel: expected at most 2147483647ms (24.8 days), HAProxy refuses more, got "30d"',
+  ]);
+  assert.deepEqual(refuse("2147483648ms", "1 h"), [
+    'health.interval: expected at most 2147483647ms (24.8 days), HAProxy refuses more, got "2147483648ms"',
+    'configuration.timeouts.tunnel: expected a duration such as "30m" or "1h30m", got "1 h"',
+  ]);
+});
+
 test("what is not known yet is no problem, and whether it is a preview is not kept", () => {
   const inputs = {
     proxy: { runtimeApi: UNKNOWN, map: "/m", key: "k", backends: ["one", "two"] },

@@ -1,5 +1,6 @@
 import * as net from "node:net";
 import { z } from "zod";
+import { parseDuration } from "../../core/duration";
 import { ValidationError, type Problem } from "../../core/errors";
 import { duration, optionsSchema, schemaOf, UNKNOWN, validate } from "../../core/schema";
 import type {
@@ -16,6 +17,15 @@ import { rememberRun, type SwitchInputs } from "./state";
 
 /** These stand in commands to the proxy, where a space or a semicolon would begin something else. */
 const word = z.string().regex(/^[\w.:/@#-]+$/, "a name of letters, digits and any of . : / @ # _ -");
+
+/** HAProxy counts milliseconds in 31 bits. */
+const LONGEST_MS = 2 ** 31 - 1;
+const proxyTime = duration.refine((text) => parseDuration(text) <= LONGEST_MS, {
+  error: `expected at most ${LONGEST_MS}ms (24.8 days), HAProxy refuses more`,
+});
+const checkInterval = proxyTime.refine((text) => parseDuration(text) > 0, {
+  error: "expected at least 1ms, HAProxy refuses less",
+});
 
 const proxy = schemaOf<SwitchProxyOptions>()(
   optionsSchema({
@@ -38,7 +48,7 @@ const server = schemaOf<SwitchServerOptions>()(
 
 const health = schemaOf<SwitchHealthOptions>()(
   optionsSchema({
-    interval: duration.optional(),
+    interval: checkInterval.optional(),
     passes: z.int().min(1).optional(),
     timeout: duration.optional(),
   }),
@@ -48,11 +58,11 @@ const drain = schemaOf<SwitchDrainOptions>()(optionsSchema({ timeout: duration.o
 
 const timeouts = schemaOf<ProxyTimeoutOptions>()(
   optionsSchema({
-    connect: duration.optional(),
-    client: duration.optional(),
-    server: duration.optional(),
-    tunnel: duration.optional(),
-    keepAlive: duration.optional(),
+    connect: proxyTime.optional(),
+    client: proxyTime.optional(),
+    server: proxyTime.optional(),
+    tunnel: proxyTime.optional(),
+    keepAlive: proxyTime.optional(),
   }),
 );
 
