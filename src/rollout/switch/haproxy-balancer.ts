@@ -10,15 +10,13 @@ import {
   readTraffic,
   sumOpen,
 } from "./haproxy-answers";
+import { formatChecks, formatPlace, type HealthChecks } from "./haproxy-config";
 import { parseTable, type RuntimeApi, type Workers } from "./runtime-api";
 import { readVersion } from "./server-name";
 
 const POLL_MS = 50;
 const RELOAD_MS = 20_000;
-/** Checks of a server that is not yet, or no longer, healthy: often, since somebody waits for it. */
-const FAST_CHECK_MS = 250;
-/** Each failed one takes a server that was healthy nearer to being left out. */
-const FAILED_CHECKS = 2;
+
 /** What of the proxy the switch works with. */
 export interface HaproxyTarget {
   map: string;
@@ -26,7 +24,7 @@ export interface HaproxyTarget {
   backends: readonly [string, string];
   /** Part of the names of all servers of this switch. */
   lineage: string;
-  checks: { intervalMs: number; passes: number };
+  checks: HealthChecks;
 }
 
 /** The proxy's configuration, where the switch writes it. */
@@ -149,11 +147,8 @@ export class HaproxyBalancer implements Balancer {
   }
 
   private async addServer(backend: string, server: Server, signal: AbortSignal): Promise<void> {
-    const { intervalMs, passes } = this.target.checks;
-    const fastMs = Math.min(FAST_CHECK_MS, intervalMs);
-    const address = server.address.includes(":") ? `[${server.address}]` : server.address;
-    const checks = `check inter ${intervalMs}ms fastinter ${fastMs}ms downinter ${fastMs}ms rise ${passes} fall ${FAILED_CHECKS}`;
-    const add = `add server ${backend}/${server.name} ${address}:${server.port} ${checks}`;
+    const checks = formatChecks(this.target.checks);
+    const add = `add server ${backend}/${server.name} ${formatPlace(server)} ${checks}`;
     await this.command(add, /registered/, signal);
     await this.enableServer(backend, server.name, signal);
   }

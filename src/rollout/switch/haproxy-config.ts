@@ -15,9 +15,20 @@ export const NEXT_BACKEND = "kiln_next";
 /** Of the map's second key: whose servers these are is forgotten when they are. */
 export const OWNER_SUFFIX = ".kiln-owner";
 
+/** Checks of a server that is not yet, or no longer, healthy: often, since somebody waits for it. */
+const FAST_CHECK_MS = 250;
+/** Each failed one takes a server that was healthy nearer to being left out. */
+const FAILED_CHECKS = 2;
+
 const HEADER = "# kiln: ";
 /** Raised when the text changes for the same settings: running proxies then reload once. */
 const TEXT_VERSION = 1;
+
+/** When the proxy asks its servers, and how often one must answer. */
+export interface HealthChecks {
+  intervalMs: number;
+  passes: number;
+}
 
 /** Everything that shapes the configuration, but for the servers. */
 export interface ConfigurationSettings extends SwitchConfigurationOptions {
@@ -25,15 +36,13 @@ export interface ConfigurationSettings extends SwitchConfigurationOptions {
   key: string;
   backends: readonly [string, string];
   owner: string;
-  checks: { intervalMs: number; passes: number };
+  checks: HealthChecks;
   certificates: readonly string[];
 }
 
 /** How the servers of one colour are checked. */
-interface HealthSettings {
+interface HealthSettings extends HealthChecks {
   path: string;
-  intervalMs: number;
-  passes: number;
 }
 
 /** What was saved, and the text of each health that it names. */
@@ -151,8 +160,6 @@ function renderGlobal({ timeouts = {}, backends }: ConfigurationSettings, saved:
 }
 
 function renderBackend(name: string, health: HealthSettings, servers: readonly Server[]): string[] {
-  const fastMs = Math.min(250, health.intervalMs);
-  const checks = `check inter ${health.intervalMs}ms fastinter ${fastMs}ms downinter ${fastMs}ms rise ${health.passes} fall 2`;
   return [
     `backend ${name}`,
     "  balance roundrobin",
@@ -161,8 +168,14 @@ function renderBackend(name: string, health: HealthSettings, servers: readonly S
     `  http-check send meth GET uri ${health.path} ver HTTP/1.1 hdr Host localhost`,
     // As with servers that are added while it runs: an idle connection would keep one from being removed.
     "  default-server pool-max-conn 0",
-    ...servers.map((server) => `  server ${server.name} ${formatPlace(server)} ${checks}`),
+    ...servers.map((server) => `  server ${server.name} ${formatPlace(server)} ${formatChecks(health)}`),
   ];
+}
+
+/** As arguments of a server, in the configuration and in a command. */
+export function formatChecks({ intervalMs, passes }: HealthChecks): string {
+  const fastMs = Math.min(FAST_CHECK_MS, intervalMs);
+  return `check inter ${intervalMs}ms fastinter ${fastMs}ms downinter ${fastMs}ms rise ${passes} fall ${FAILED_CHECKS}`;
 }
 
 /** The way from a process that was replaced to its successor, for clients that still hold connections to the old one. */
@@ -182,7 +195,8 @@ function renderFrontend({ map, key, backends, certificates, extraConfig }: Confi
   ];
 }
 
-function formatPlace({ address, port }: Server): string {
+/** An IPv6 address needs brackets. */
+export function formatPlace({ address, port }: Server): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
 }
 

@@ -9,7 +9,7 @@ import { readOptions } from "./check";
 import { formatOwner, hashUrn } from "./owner";
 import { ContainerFiles } from "./container-files";
 import { HaproxyBalancer } from "./haproxy-balancer";
-import { hashHealth, hashSettings } from "./haproxy-config";
+import { hashHealth, hashSettings, type HealthChecks } from "./haproxy-config";
 import { RuntimeApi } from "./runtime-api";
 import { ProxyContainer } from "./proxy-container";
 import {
@@ -71,7 +71,7 @@ export async function openSwitch(
   };
 }
 
-function readChecks({ health }: HaproxySwitchOptions): { intervalMs: number; passes: number } {
+function readChecks({ health }: HaproxySwitchOptions): HealthChecks {
   return {
     intervalMs: parseDuration(health?.interval ?? DEFAULTS.interval),
     passes: health?.passes ?? DEFAULTS.passes,
