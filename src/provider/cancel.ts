@@ -21,7 +21,7 @@ setMaxListeners(0, controller.signal);
 let running = 0;
 let watching = false;
 
-/** Aborted when the user cancels, or the engine is gone. Runs `work` so that a signal to this process waits for its undos. */
+/** Aborted when the user cancels, or the engine is gone. Runs `work` so that a signal to this process waits for its undos, and for those that earlier answers did not wait for. */
 export async function cancellable<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   watch();
   running++;
@@ -29,7 +29,7 @@ export async function cancellable<T>(work: (signal: AbortSignal) => Promise<T>):
     return await work(controller.signal);
   } finally {
     running--;
-    if (running === 0 && exitWanted) process.exit(1);
+    if (running === 0 && exitWanted) exitWhenClean(1);
   }
 }
 
@@ -70,12 +70,14 @@ export async function waitUntilClean(): Promise<void> {
   await Promise.all(cleanings);
 }
 
+/** Each undo has a deadline of its own, so that this comes to an end. */
+function exitWhenClean(code: number): void {
+  if (cleanings.size === 0) process.exit(code);
+  void waitUntilClean().finally(() => process.exit(code));
+}
+
 function stop(reason: string, exitNow: boolean): void {
-  if (exitNow) {
-    if (cleanings.size === 0) process.exit(0);
-    void waitUntilClean().finally(() => process.exit(0));
-    return;
-  }
+  if (exitNow) return exitWhenClean(0);
   exitWanted = true;
   controller.abort(new CancelledError(reason));
 }
