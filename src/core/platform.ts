@@ -108,6 +108,8 @@ export interface Site<Options> {
   readonly address: string;
   /** The place's own id, whatever its address. */
   readId(signal: AbortSignal): Promise<string>;
+  /** The same place, by the same connection, for another resource; undefined where nothing depends on credentials. */
+  withCredentials?(options: Partial<Options>): Site<Options>;
 
   listClaims(signal: AbortSignal): Promise<Claim[]>;
   putClaim(claim: Claim, signal: AbortSignal): Promise<void>;

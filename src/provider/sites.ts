@@ -12,7 +12,7 @@ export interface PreviewSite {
 
 const previews = new Map<string, Promise<PreviewSite | Error>>();
 
-/** One connection, one list and one warning per place and run. Undefined where nothing answers: previews often run where there is no engine. */
+/** One connection, one list and one warning per place and run; each resource has its own credentials. Undefined where nothing answers: previews often run where there is no engine. */
 export async function previewSite(
   platform: Platform,
   options: CommonOptions,
@@ -28,7 +28,9 @@ export async function previewSite(
       logOf(urn).warnOnce(`which images exist cannot be told: ${describeError(result)}`);
   }
   const result = await preview;
-  return result instanceof Error ? undefined : result;
+  if (result instanceof Error) return undefined;
+  const { site, claims } = result;
+  return { site: site.withCredentials?.(options) ?? site, claims };
 }
 
 async function connect(platform: Platform, options: CommonOptions): Promise<PreviewSite | Error> {

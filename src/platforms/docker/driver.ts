@@ -1,4 +1,5 @@
 import type { Readable } from "node:stream";
+import type { RegistryAuth } from "./options";
 
 /** An image's configuration as the engine tells it; passed back unchanged on commit. */
 export type ImageConfig = Record<string, unknown> & { User?: string; Env?: string[] | null };
@@ -120,6 +121,8 @@ export interface ImageDriver {
 
 /** The calls to a Docker engine that the platform makes. */
 export interface DockerDriver extends ImageDriver {
+  /** The same engine, by the same connection: what pulls and pushes does so with these. */
+  withCredentials(registryAuth: readonly RegistryAuth[]): DockerDriver;
   createContainer(options: ContainerOptions, signal: AbortSignal): Promise<string>;
   startContainer(id: string, signal: AbortSignal): Promise<void>;
   findContainer(nameOrId: string, signal: AbortSignal): Promise<ContainerDetails | undefined>;

@@ -9,11 +9,16 @@ import type {
 } from "./driver";
 import { EngineError } from "./engine-error";
 import { EngineImages, FOUND } from "./engine-images";
+import type { RegistryAuth } from "./options";
 
 const DONE = { 200: "done", 201: "done", 204: "done", 304: "done" } as const;
 
 /** The driver on a real engine: Docker, or Podman's socket. The calls about containers are here. */
 export class EngineDriver extends EngineImages implements DockerDriver {
+  withCredentials(registryAuth: readonly RegistryAuth[]): EngineDriver {
+    return new EngineDriver(this.engine, registryAuth);
+  }
+
   async createContainer(options: ContainerOptions, signal: AbortSignal): Promise<string> {
     const { body } = await this.engine.request<{ Id: string }>({
       attempt: `Creating a container from ${options.image}`,

@@ -38,6 +38,10 @@ export class DockerSite implements Site<DockerImageOptions> {
     return this.driver.readEngineId(signal);
   }
 
+  withCredentials({ registryAuth = [] }: Partial<DockerImageOptions>): DockerSite {
+    return new DockerSite(this.driver.withCredentials(registryAuth), registryAuth);
+  }
+
   listClaims(signal: AbortSignal): Promise<Claim[]> {
     return listClaims(this.driver, signal);
   }

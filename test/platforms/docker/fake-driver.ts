@@ -35,6 +35,10 @@ export class FakeDockerDriver implements DockerDriver {
     private readonly engineId = "FAKE",
   ) {}
 
+  withCredentials(): DockerDriver {
+    return this; // its registries are open to all
+  }
+
   async readEngineId(signal: AbortSignal): Promise<string> {
     return answer(signal, () => this.engineId);
   }
