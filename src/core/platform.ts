@@ -51,6 +51,8 @@ export interface Platform<Options extends CommonOptions = CommonOptions> {
   readonly credentialOptions: readonly string[];
   /** Outputs that `create` gives. */
   readonly outputNames: readonly string[];
+  /** Those of them that the artifact alone decides: whatever post-processors do, they stay as long as it does. */
+  readonly artifactOutputs: readonly string[];
   /** How many steps a build has beside its provisioners. */
   countOwnSteps(options: Options): number;
   /** What of the options shapes the artifact, beside provisioners and triggers; normalised, undefined where not set. */

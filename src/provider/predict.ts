@@ -10,7 +10,10 @@ import { nameOf, type Inputs } from "./state";
 
 const PREDICTION_DEADLINE_MS = 2000;
 
-/** An image that exists already is known in the preview; without that, a mere new tag would preview a replacement of everything downstream. */
+/**
+ * An image that exists already is known in the preview; without that, a mere new tag would preview a replacement of everything
+ * downstream. What post-processors make of it is not looked at here: that follows from the options, or shows in the update.
+ */
 export async function predict(
   platform: Platform,
   options: CommonOptions,
@@ -20,7 +23,7 @@ export async function predict(
   memory: ResourceMemory,
 ): Promise<Outputs> {
   if (fingerprint === UNKNOWN) return {};
-  const known = olds.fingerprint === fingerprint ? pickOutputs(platform, olds) : {};
+  const known = olds.fingerprint === fingerprint ? pickArtifactOutputs(platform, olds) : {};
   const site = await previewSite(platform, options, news.__kiln.urn);
   if (!site) return known;
   const { claims } = site;
@@ -46,8 +49,8 @@ export async function predict(
   return known;
 }
 
-function pickOutputs(platform: Platform, olds: Partial<Inputs>): Outputs {
-  const names = [...platform.outputNames, "artifactId"];
+function pickArtifactOutputs(platform: Platform, olds: Partial<Inputs>): Outputs {
+  const names = [...platform.artifactOutputs, "artifactId"];
   return Object.fromEntries(
     names.filter((name) => olds[name] !== undefined).map((name) => [name, olds[name] as Json]),
   );

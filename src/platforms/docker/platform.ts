@@ -10,7 +10,7 @@ import { findEndpoint } from "./endpoint";
 import { connectEngine } from "./engine";
 import { EngineDriver } from "./engine-driver";
 import { localizePaths } from "./local-paths";
-import { CREDENTIALS, OUTPUTS } from "./names";
+import { ARTIFACT_OUTPUTS, CREDENTIALS, OUTPUTS } from "./names";
 import { dockerImageSchema, type DockerImageOptions } from "./options";
 import { push, save, tag } from "./post-processors";
 import { formatReference, parseReference } from "./reference";
@@ -29,6 +29,7 @@ export const platform: Platform<DockerImageOptions> = {
   postProcessors: [tag, push, save],
   credentialOptions: CREDENTIALS,
   outputNames: OUTPUTS,
+  artifactOutputs: ARTIFACT_OUTPUTS,
   countOwnSteps: () => OWN_STEPS,
   identify,
   localize: localizePaths,

@@ -35,6 +35,7 @@ export const platform: Platform<QemuImageOptions> = {
   postProcessors: [],
   credentialOptions: CREDENTIALS,
   outputNames: OUTPUTS,
+  artifactOutputs: OUTPUTS,
   countOwnSteps: ({ bootTest }) => OWN_STEPS + (bootTest ? 1 : 0),
   identify,
   localize: localizePaths,
