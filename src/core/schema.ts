@@ -16,10 +16,9 @@ export function schemaOf<Options>() {
   ): z.ZodType<Options> => schema as z.ZodType<Options>;
 }
 
-/** What else is asked of a duration is asked only of one that is. */
 export const duration = z
   .string()
-  .refine(isDuration, { error: 'expected a duration such as "30m" or "1h30m"', abort: true });
+  .refine(isDuration, { error: 'expected a duration such as "30m" or "1h30m"' });
 
 /** An object of options that knows its keys: an unknown one is answered with the nearest known. */
 export function optionsSchema<Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<Shape, z.core.$strict> {

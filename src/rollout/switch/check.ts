@@ -1,6 +1,6 @@
 import * as net from "node:net";
 import { z } from "zod";
-import { parseDuration } from "../../core/duration";
+import { isDuration, parseDuration } from "../../core/duration";
 import { ValidationError, type Problem } from "../../core/errors";
 import { duration, optionsSchema, schemaOf, UNKNOWN, validate } from "../../core/schema";
 import type {
@@ -20,10 +20,10 @@ const word = z.string().regex(/^[\w.:/@#-]+$/, "a name of letters, digits and an
 
 /** HAProxy counts milliseconds in 31 bits. */
 const LONGEST_MS = 2 ** 31 - 1;
-const proxyTime = duration.refine((text) => parseDuration(text) <= LONGEST_MS, {
+const proxyTime = duration.refine((text) => !isDuration(text) || parseDuration(text) <= LONGEST_MS, {
   error: `expected at most ${LONGEST_MS}ms (24.8 days), HAProxy refuses more`,
 });
-const checkInterval = proxyTime.refine((text) => parseDuration(text) > 0, {
+const checkInterval = proxyTime.refine((text) => !isDuration(text) || parseDuration(text) > 0, {
   error: "expected at least 1ms, HAProxy refuses less",
 });
 
