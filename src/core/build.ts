@@ -1,16 +1,11 @@
-import type { Artifact, Builder, Communicator, Provisioner, Provisioning } from "./model";
+import type { Artifact, Builder, Provisioner, Provisioning } from "./model";
 import type { BuildContext } from "./context";
-import { withDeadline, sleep, throwIfAborted } from "./retry";
-import { parseDuration } from "./duration";
 import { runStaged, type StagedStep, type StageSettings } from "./stage-run";
+import { runTries, type TrySettings } from "./tries";
 
-/** A provisioner of one build, with what every provisioner has. */
-export interface ProvisionerStep {
-  title: string;
+/** A provisioner of one build. */
+export interface ProvisionerStep extends TrySettings {
   provisioner: Provisioner;
-  pauseBefore?: string;
-  timeout?: string;
-  maxRetries?: number;
 }
 
 /** What a build is told beside its steps. */
@@ -31,7 +26,9 @@ export function runBuild<A extends Artifact>(
     steps,
     async run(communicator, keeper) {
       const runStep = (step: ProvisionerStep): Promise<void> =>
-        context.step(step.title, () => runProvisioner(context, step, communicator));
+        context.step(step.title, () =>
+          runTries(context, step, (inner) => step.provisioner.provision(inner, communicator)),
+        );
       if (keeper && stages && steps.length > 0) {
         const staged = stages.steps.map((stage, index) => ({
           stage,
@@ -52,28 +49,4 @@ function stepAt(steps: readonly ProvisionerStep[], index: number): ProvisionerSt
   const step = steps[index];
   if (!step) throw new Error(`Looking up step ${index + 1} of a build: there are ${steps.length}`);
   return step;
-}
-/** Each try pauses and gets its whole time anew, as in Packer; unlike there, `timeout` holds beside `pauseBefore` too. */
-async function runProvisioner(
-  context: BuildContext,
-  step: ProvisionerStep,
-  communicator: Communicator,
-): Promise<void> {
-  const timeoutMs = step.timeout === undefined ? undefined : parseDuration(step.timeout);
-  const tries = (step.maxRetries ?? 0) + 1;
-  let first: unknown;
-  for (let attempt = 1; attempt <= tries; attempt++) {
-    try {
-      if (step.pauseBefore) await sleep(parseDuration(step.pauseBefore), context.signal);
-      await withDeadline(`${step.title} (timeout ${step.timeout})`, timeoutMs, context.signal, (signal) =>
-        step.provisioner.provision({ ...context, signal }, communicator),
-      );
-      return;
-    } catch (error) {
-      throwIfAborted(context.signal);
-      first ??= error;
-      if (attempt < tries) context.log.info(`try ${attempt} of ${tries} failed; again`);
-    }
-  }
-  throw first;
 }

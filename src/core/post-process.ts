@@ -3,10 +3,10 @@ import { hashShort } from "./fingerprint";
 import type { Artifact, Json, PostProcessed, PostProcessor } from "./model";
 import type { BuildContext } from "./context";
 import { throwIfAborted } from "./retry";
+import { runTries, type TrySettings } from "./tries";
 
-export interface PostProcessorStep {
+export interface PostProcessorStep extends TrySettings {
   type: string;
-  title: string;
   /** Its options and the contents of its sources. */
   identity: Json;
   /** What it is going to make. */
@@ -111,7 +111,9 @@ async function runStep(
   records: PostProcessRecord[],
 ): Promise<PostProcessed> {
   try {
-    return await context.step(step.title, () => step.postProcessor.process(context, input));
+    return await context.step(step.title, () =>
+      runTries(context, step, (inner) => step.postProcessor.process(inner, input)),
+    );
   } catch (error) {
     records.push({ key: "", type: step.type, artifact: input, made: step.planned, failed: true });
     throw error;

@@ -10,6 +10,7 @@ import { containsUnknown, UNKNOWN, validate } from "../core/schema";
 import { cutTrees, hashSources, type SourceSpec, type SourceTree } from "../core/source-tree";
 import { hashParts } from "../core/stage-reason";
 import type { StagedStep } from "../core/stage-run";
+import type { TrySettings } from "../core/tries";
 import * as postProcessors from "../post-processors";
 import * as provisioners from "../provisioners";
 
@@ -218,11 +219,8 @@ export async function toStagedStep(
 export function toProvisionerStep(unit: Unit, site: Site<CommonOptions>, hideText: boolean): ProvisionerStep {
   const { definition, options } = unit;
   return {
-    title: hideText ? definition.type : definition.title(options),
+    ...readTrySettings(unit, hideText),
     provisioner: definition.create(options, site) as Provisioner,
-    pauseBefore: options["pauseBefore"] as string | undefined,
-    timeout: options["timeout"] as string | undefined,
-    maxRetries: options["maxRetries"] as number | undefined,
   };
 }
 
@@ -234,10 +232,20 @@ export function toPostProcessorStep(
 ): PostProcessorStep {
   const { definition, options } = unit;
   return {
+    ...readTrySettings(unit, context.hideCommands),
     type: definition.type,
-    title: context.hideCommands ? definition.type : definition.title(options),
     identity,
     planned: definition.planMade?.(options, context) ?? [],
     postProcessor: definition.create(options, site) as PostProcessor,
+  };
+}
+
+/** Where the schema has no such options, there are none. */
+function readTrySettings({ definition, options }: Unit, hideText: boolean): TrySettings {
+  return {
+    title: hideText ? definition.type : definition.title(options),
+    pauseBefore: options["pauseBefore"] as string | undefined,
+    timeout: options["timeout"] as string | undefined,
+    maxRetries: options["maxRetries"] as number | undefined,
   };
 }

@@ -16,6 +16,8 @@ import { definition as checksum } from "../../src/post-processors/checksum";
 import { definition as compress } from "../../src/post-processors/compress";
 import { definition as manifest } from "../../src/post-processors/manifest";
 import { removeMade } from "../../src/provider/made";
+import { toPostProcessorStep } from "../../src/provider/units";
+import { definition as shellLocal } from "../../src/provisioners/shell-local";
 import { inContext } from "../support/context";
 
 const image: Artifact = { kind: "docker-image", id: "sha256:1", data: {} };
@@ -37,6 +39,12 @@ const tag: PostProcessor = {
 
 function step(type: string, postProcessor: PostProcessor, identity = ""): PostProcessorStep {
   return { type, title: type, identity, postProcessor, planned: [] };
+}
+
+/** `kiln.shellLocal`, as the provider makes a step of it. */
+function local(context: BuildContext, options: Record<string, unknown>): PostProcessorStep {
+  const unit = { at: [], definition: shellLocal as never, options, valid: true };
+  return toPostProcessorStep(unit, "", { undo: () => Promise.resolve() } as never, context);
 }
 
 async function run(
@@ -147,4 +155,19 @@ test("what works on files says what to put before it", async (t) => {
     inContext(t, async (context) => void (await compress.create({}, undefined).process(context, image))),
     /compress: its input \(docker-image\) has no files. Put it after one that writes a file/,
   );
+});
+
+test("a post-processor that may be tried again is, each time for as long as it may take", async (t) => {
+  await inContext(t, async (context) => {
+    const count = 'echo "$KILN_ARTIFACT_ID" >> tries; test "$(wc -l < tries)" -eq 3';
+    const { records } = await run(context, [
+      local(context, { command: count, maxRetries: 2, pauseBefore: "1ms" }),
+    ]);
+    assert.equal(records.length, 1);
+    assert.equal(fs.readFileSync(path.join(context.cwd, "tries"), "utf8"), "sha256:1\n".repeat(3));
+
+    const slow = local(context, { command: "sleep 600", maxRetries: 1, timeout: "50ms" });
+    const { failures } = await runPostProcessors(context, image, [[slow]], [], () => Promise.resolve());
+    assert.match(String(failures[0]), /shell-local: sleep 600 \(timeout 50ms\): not finished in time/);
+  });
 });
