@@ -2,7 +2,8 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { z } from "zod";
 import type { BuildContext } from "../core/context";
-import type { Artifact, Definition, PostProcessor } from "../core/model";
+import { hashShort } from "../core/fingerprint";
+import type { Artifact, Definition, Json, PostProcessor } from "../core/model";
 import { optionsSchema, schemaOf } from "../core/schema";
 import { retryFor } from "../core/retry";
 
@@ -21,8 +22,13 @@ export interface ManifestOptions {
   customData?: Record<string, string>;
 }
 
+interface ManifestEntry {
+  packer_run_uuid: string;
+  [key: string]: Json;
+}
+
 interface ManifestFile {
-  builds: { packer_run_uuid: string; [key: string]: unknown }[];
+  builds: ManifestEntry[];
   last_run_uuid: string;
 }
 
@@ -49,7 +55,7 @@ export const definition: Definition<ManifestOptions, PostProcessor> = {
         builds: [...manifest.builds, entry],
         last_run_uuid: context.buildId,
       }));
-      return { artifact: input, made: [`manifest:${context.buildId}:${output}`] };
+      return { artifact: input, made: [`manifest:${context.buildId}.${hashShort(entry)}:${output}`] };
     },
   }),
 };
@@ -58,7 +64,7 @@ async function describeBuild(
   context: BuildContext,
   input: Artifact,
   options: ManifestOptions,
-): Promise<ManifestFile["builds"][number]> {
+): Promise<ManifestEntry> {
   const files = (input.files ?? []).map(async (file) => ({
     name: options.stripPath ? path.basename(file) : file,
     size: (await fs.stat(path.resolve(context.cwd, file))).size,
@@ -74,9 +80,13 @@ async function describeBuild(
   };
 }
 
-/** Takes an entry out again, and the file with its last entry. `made` is what `process` noted. */
+/**
+ * Takes an entry out again, and the file with its last entry. `made` is what `process` noted, without its scheme: the build,
+ * a hash of the entry, which tells it from others of the build, and the file. Older states have no hash: they mean all of them.
+ */
 export async function removeFromManifest(made: string, cwd: string, signal: AbortSignal): Promise<void> {
-  const [buildId = "", ...rest] = made.split(":");
+  const [owner = "", ...rest] = made.split(":");
+  const [buildId, hash] = owner.split(".");
   const file = path.resolve(cwd, rest.join(":"));
   const exists = await fs.access(file).then(
     () => true,
@@ -85,7 +95,9 @@ export async function removeFromManifest(made: string, cwd: string, signal: Abor
   if (!exists) return;
   await changeManifest(file, signal, (manifest) => ({
     ...manifest,
-    builds: manifest.builds.filter((build) => build.packer_run_uuid !== buildId),
+    builds: manifest.builds.filter(
+      (entry) => entry.packer_run_uuid !== buildId || (hash !== undefined && hashShort(entry) !== hash),
+    ),
   }));
 }
 

@@ -15,7 +15,7 @@ import {
 import { definition as checksum } from "../../src/post-processors/checksum";
 import { definition as compress } from "../../src/post-processors/compress";
 import { definition as manifest } from "../../src/post-processors/manifest";
-import { removeMade } from "../../src/provider/made";
+import { removeMade, type RemovalOptions } from "../../src/provider/made";
 import { toPostProcessorStep } from "../../src/provider/units";
 import { definition as shellLocal } from "../../src/provisioners/shell-local";
 import { inContext } from "../support/context";
@@ -47,6 +47,19 @@ function local(context: BuildContext, options: Record<string, unknown>): PostPro
   return toPostProcessorStep(unit, "", { undo: () => Promise.resolve() } as never, context);
 }
 
+function removal({ cwd, signal }: BuildContext): RemovalOptions {
+  return { site: undefined, artifact: image, cwd, deleteRemote: false, signal };
+}
+
+function readManifest(
+  { cwd }: BuildContext,
+  name = "packer-manifest.json",
+): { builds: Record<string, unknown>[] } {
+  return JSON.parse(fs.readFileSync(path.join(cwd, name), "utf8")) as {
+    builds: Record<string, unknown>[];
+  };
+}
+
 async function run(
   context: BuildContext,
   sequence: PostProcessorStep[],
@@ -62,14 +75,7 @@ async function run(
       },
     },
   }));
-  const remove = (made: readonly string[]): Promise<void> =>
-    removeMade(made, {
-      site: undefined,
-      artifact: image,
-      cwd: context.cwd,
-      deleteRemote: false,
-      signal: context.signal,
-    });
+  const remove = (made: readonly string[]): Promise<void> => removeMade(made, removal(context));
   const { records, failures } = await runPostProcessors(context, image, [watched], previous, remove);
   assert.deepEqual(failures, []);
   return { records, ran };
@@ -126,7 +132,7 @@ test("a manifest collects builds, loses the entry that is undone, and goes with 
     fs.writeFileSync(`${file}.lock`, "999999999"); // of a process that is no more
     const first = await unit.process(context, image);
     const second = await unit.process({ ...context, buildId: "other" }, image);
-    const content = JSON.parse(fs.readFileSync(file, "utf8")) as { builds: object[]; last_run_uuid: string };
+    const content = readManifest(context);
     assert.equal(content.builds.length, 2);
     assert.deepEqual(content.builds[0], {
       name: "app",
@@ -136,17 +142,49 @@ test("a manifest collects builds, loses the entry that is undone, and goes with 
       packer_run_uuid: context.buildId,
       custom_data: { team: "web" },
     });
-    const options = {
-      site: undefined,
-      artifact: image,
-      cwd: context.cwd,
-      deleteRemote: false,
-      signal: context.signal,
-    };
-    await removeMade(first.made, options);
-    assert.equal((JSON.parse(fs.readFileSync(file, "utf8")) as { builds: object[] }).builds.length, 1);
-    await removeMade(second.made, options);
+    await removeMade(first.made, removal(context));
+    assert.equal(readManifest(context).builds.length, 1);
+    await removeMade(second.made, removal(context));
     assert.ok(!fs.existsSync(file));
+  });
+});
+
+test("of two manifests of one build the entry goes that changed, and the other one stays", async (t) => {
+  await inContext(t, async (context) => {
+    const note = (team: string): PostProcessorStep =>
+      step("manifest", manifest.create({ customData: { team } }, undefined), team);
+    const build = async (
+      buildId: string,
+      teams: string[],
+      previous: PostProcessRecord[],
+    ): Promise<PostProcessRecord[]> => {
+      const sequences = teams.map((team) => [note(team)]);
+      const inner = { ...context, buildId };
+      const { records } = await runPostProcessors(inner, image, sequences, previous, () => Promise.resolve());
+      await removeMade(listStale(previous, records), removal(context));
+      return records;
+    };
+    const listTeams = (): unknown[] =>
+      readManifest(context).builds.map(({ custom_data }) => (custom_data as { team: string }).team);
+
+    const first = await build("b1", ["web", "data"], []);
+    const second = await build("b2", ["web", "ops"], first);
+    assert.deepEqual(listTeams(), ["web", "ops"]);
+    await build("b3", ["ops"], second);
+    assert.deepEqual(listTeams(), ["ops"]);
+  });
+});
+
+test("what older states say of a manifest is all that its build wrote", async (t) => {
+  await inContext(t, async (context) => {
+    const unit = manifest.create({ output: "a:b.json" }, undefined);
+    await unit.process(context, image);
+    await unit.process({ ...context, buildId: "other" }, image);
+    await removeMade([`manifest:${context.buildId}:a:b.json`], removal(context));
+    assert.deepEqual(
+      readManifest(context, "a:b.json").builds.map((build) => build["packer_run_uuid"]),
+      ["other"],
+    );
   });
 });
 
