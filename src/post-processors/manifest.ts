@@ -2,13 +2,14 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { z } from "zod";
 import type { BuildContext } from "../core/context";
+import { TimeoutError } from "../core/errors";
 import { hashShort } from "../core/fingerprint";
+import { takeLock, type HeldLock } from "../core/lock";
 import type { Artifact, Definition, Json, PostProcessor } from "../core/model";
+import { throwIfAborted, withDeadline } from "../core/retry";
 import { optionsSchema, schemaOf } from "../core/schema";
-import { retryFor } from "../core/retry";
 
 const LOCK_WAIT_MS = 10_000;
-const LOCK_INTERVAL_MS = 100;
 
 /** Options of `kiln.manifest`. Same as Packer's `manifest`, and the file has the same form; the entry goes when its image does. */
 export interface ManifestOptions {
@@ -101,46 +102,38 @@ export async function removeFromManifest(made: string, cwd: string, signal: Abor
   }));
 }
 
-/** Several builds of one run may write at once, in this process and in others. */
+/** Several builds of one run may write at once, in this process and in others of this machine. */
 async function changeManifest(
   file: string,
   signal: AbortSignal,
   change: (manifest: ManifestFile) => ManifestFile,
 ): Promise<void> {
-  const lock = `${file}.lock`;
   await fs.mkdir(path.dirname(file), { recursive: true });
-  await retryFor(LOCK_WAIT_MS, LOCK_INTERVAL_MS, signal, isTaken, () => takeLock(lock));
+  const lock = await lockManifest(file, signal);
   try {
     const manifest = change(await readManifest(file));
     if (manifest.builds.length === 0) return await fs.rm(file, { force: true });
     await fs.writeFile(`${file}.draft`, `${JSON.stringify(manifest, null, 2)}\n`);
     await fs.rename(`${file}.draft`, file);
   } finally {
-    await fs.rm(lock, { force: true });
+    lock.release();
   }
 }
 
-function isTaken(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === "EEXIST";
-}
-
-/** A lock names its process; one of a dead process is broken. */
-async function takeLock(lock: string): Promise<void> {
+/** Who holds it needs it for a moment only: what takes longer hangs. */
+async function lockManifest(file: string, signal: AbortSignal): Promise<HeldLock> {
+  const lock = `${file}.lock`;
   try {
-    await fs.writeFile(lock, String(process.pid), { flag: "wx" });
+    return await withDeadline(`Locking the manifest ${file}`, LOCK_WAIT_MS, signal, (inner) =>
+      takeLock(lock, inner),
+    );
   } catch (error) {
-    const owner = isTaken(error) ? Number(await fs.readFile(lock, "utf8").catch(() => "0")) : 0;
-    if (owner > 0 && !isAlive(owner)) await fs.rm(lock, { force: true });
-    throw error;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
+    throwIfAborted(signal);
+    if (!(error instanceof TimeoutError)) throw error;
+    throw new Error(
+      `Locking the manifest ${file}: another process has held ${lock} for ${LOCK_WAIT_MS / 1000} s. If no build is running, remove that file`,
+      { cause: error },
+    );
   }
 }
 

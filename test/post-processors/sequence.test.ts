@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import type { BuildContext } from "../../src/core/context";
 import type { Artifact, PostProcessor } from "../../src/core/model";
+import { takeLock } from "../../src/core/lock";
 import {
   listStale,
   runPostProcessors,
@@ -146,6 +147,32 @@ test("a manifest collects builds, loses the entry that is undone, and goes with 
     assert.equal(readManifest(context).builds.length, 1);
     await removeMade(second.made, removal(context));
     assert.ok(!fs.existsSync(file));
+  });
+});
+
+test("a lock that was left empty is passed over; of one that is held it is said what to do", async (t) => {
+  await inContext(t, async (context) => {
+    const lock = path.join(context.cwd, "packer-manifest.json.lock");
+    const unit = manifest.create({}, undefined);
+    fs.writeFileSync(lock, "");
+    fs.utimesSync(lock, 0, 0);
+    await unit.process(context, image);
+    assert.ok(!fs.existsSync(lock));
+
+    const held = await takeLock(lock, context.signal);
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    let waits = true;
+    const refused = unit.process(context, image).finally(() => (waits = false));
+    refused.catch(() => undefined);
+    while (waits) {
+      t.mock.timers.tick(10_000);
+      await new Promise(setImmediate);
+    }
+    await assert.rejects(
+      refused,
+      /Locking the manifest .*packer-manifest\.json: another process has held .*\.lock for 10 s\. If no build is running, remove that file/,
+    );
+    held.release();
   });
 });
 
