@@ -2,7 +2,7 @@
  * `npm test [-- unit] [part of a file name …]`: sets up what is missing, compiles, and runs the tests.
  * `unit` leaves out all that needs real parts. With CI=true it lints first, and a missing part is an error.
  */
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { say } from "./parts/cache.mjs";
@@ -83,7 +83,8 @@ async function runLanes({ ordinary, live }, environment) {
     const runs = lanes.map((names, at) => runLane(names, environment, join(folder, String(at)), at === 0));
     const exitCodes = await Promise.all(runs);
     const kept = lanes.slice(1).map((_, at) => join(folder, `${at + 1}.output`));
-    const failures = lanes.map((_, at) => join(folder, `${at}.failures`));
+    // A lane that could not begin has none.
+    const failures = lanes.map((_, at) => join(folder, `${at}.failures`)).filter((file) => existsSync(file));
     for (const file of [...kept, ...(lanes.length > 1 ? failures : [])])
       process.stdout.write(readFileSync(file));
     return exitCodes.find((code) => code !== 0) ?? 0;

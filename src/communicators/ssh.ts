@@ -69,8 +69,8 @@ export class SshCommunicator implements Communicator {
 
   async exec(command: string, options: ExecOptions): Promise<ExecResult> {
     const marker = randomBytes(8).toString("hex");
+    await this.endLeft(options.signal);
     const connection = await this.connect(options.signal);
-    for (const left of this.leftMarkers.splice(0)) await this.killMarked(left);
     try {
       const { pty, agent } = { pty: this.options.sshPty ?? false, agent: this.forwardsAgent };
       const variables = { ...options.environment, KILN_STEP: marker };
@@ -167,13 +167,28 @@ ${beginAnew(command)}`;
     return process.exitCode;
   }
 
-  private async killMarked(marker: string): Promise<void> {
+  private async endLeft(signal: AbortSignal): Promise<void> {
+    while (this.leftMarkers[0] !== undefined) {
+      await this.connect(signal);
+      // What cannot be ended now must not run beside the next command: it fails like one whose connection is lost.
+      if (!(await this.killMarked(this.leftMarkers[0])))
+        throw new ConnectionLostError(
+          "what an earlier command left running on the machine could not be ended",
+        );
+      this.leftMarkers.shift();
+    }
+  }
+
+  /** Whether it could be done. */
+  private async killMarked(marker: string): Promise<boolean> {
     const command = `for p in /proc/[0-9]*; do grep -qs 'KILN_STEP=${marker}' $p/environ && kill -9 \${p#/proc/}; done; true`;
     const signal = AbortSignal.timeout(KILL_MS);
     try {
       await this.run(await this.connect(signal), command, {}, { signal }, false);
+      return true;
     } catch (error) {
       this.target.log.info(`ending what the step left running failed: ${(error as Error).message}`);
+      return false;
     }
   }
 

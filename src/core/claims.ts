@@ -101,7 +101,7 @@ export function findAdoptable(
 
 /**
  * What a finished create drops: own creates before it that never returned. Their `new` goes last: without it they look returned.
- * One that is later than the one `inState` was confirmed, but its process died before Pulumi had its answer.
+ * And what is live and later than the one `inState`: its process died before Pulumi had its answer.
  */
 export function listUnreturned(
   claims: readonly Claim[],
@@ -109,12 +109,16 @@ export function listUnreturned(
   id: string,
   inState: string | undefined,
 ): Claim[] {
-  const isLost = (claim: Claim): boolean =>
-    claim.state === "live" && inState !== undefined && sequenceOf(claim.id) > sequenceOf(inState);
-  const unreturned = listOwned(claims, owner).filter(
-    (claim) => sequenceOf(claim.id) < sequenceOf(id) && (claim.state === "new" || isLost(claim)),
+  const before = listOwned(claims, owner).filter((claim) => sequenceOf(claim.id) < sequenceOf(id));
+  const ids = before.filter((claim) => claim.state === "new").map((claim) => claim.id);
+  const unanswered = before.filter(
+    (claim) =>
+      claim.state === "live" &&
+      !ids.includes(claim.id) &&
+      inState !== undefined &&
+      sequenceOf(claim.id) > sequenceOf(inState),
   );
-  return [...new Set(unreturned.map((claim) => claim.id))].flatMap((each) => listHeld(claims, owner, each));
+  return [...ids.flatMap((each) => listHeld(claims, owner, each)), ...unanswered];
 }
 
 /** All that holds the artifact for one create, in the order in which it is dropped. */

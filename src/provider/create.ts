@@ -154,7 +154,9 @@ async function confirm(
     const mine = { ...claim, artifactId: artifact.id };
     await site.putClaim({ ...mine, state: retain ? "pin" : "live" }, signal);
     await tidy(urn, async () => {
-      const inState = recall(urn).current?.id;
+      const { current } = recall(urn);
+      // Another engine's clock may differ.
+      const inState = current?.engineId === operation.engineId ? current.id : undefined;
       for (const old of listUnreturned(await site.listClaims(signal), claim.owner, claim.id, inState))
         await dropWithWarning(site, old, urn, signal);
     });

@@ -7,12 +7,14 @@ import { CommandError, ConnectionLostError } from "../core/errors";
 import type { Communicator, Definition, Provisioner } from "../core/model";
 import { retryFor } from "../core/retry";
 import { commonShape, duration, exactlyOne, optionsSchema, schemaOf } from "../core/schema";
-import { renderTemplate } from "../core/template";
 import { quoteForShell, requireSecrets, secretNames, shortenText } from "./command-text";
 import type { CommonProvisionerOptions } from "./common";
+import { buildCommand, buildEnvironment, sendCommand } from "./shell-command";
 import { StartLine } from "./start-line";
 
 const START_RETRY_INTERVAL_MS = 2000;
+/** How long the machine may take to go after a script that lets it. */
+const CUT_SECONDS = 5;
 
 /** Options of `kiln.shell`. Same as Packer's `shell` provisioner, unless noted. */
 export interface ShellOptions extends CommonProvisionerOptions {
@@ -45,7 +47,7 @@ export interface ShellOptions extends CommonProvisionerOptions {
    * run again: that it loses the connection is an error, unless `expectDisconnect` is set. Default: "5m".
    */
   startRetryTimeout?: Duration;
-  /** The script may cut the connection, e.g. by a reboot: it is awaited. Default: false. */
+  /** The script may cut the connection, also some seconds after its end, e.g. by a reboot: the machine is waited for. Default: false. */
   expectDisconnect?: boolean;
   /** Leave the script in the machine. Default: false. */
   skipClean?: boolean;
@@ -138,10 +140,22 @@ async function runScript(
     log.endCommand();
   }
   if (exitCode !== undefined) requireValidExitCode(context, options, exitCode);
+  if (exitCode !== undefined && options.expectDisconnect) await awaitCut(context, communicator);
   if (clean && options.expectDisconnect) await communicator.exec(clean, { signal });
 }
 
-/** Sends the script and runs it to its end; tried again only as long as it cannot have begun: half of one must not be followed by a whole one. */
+/** A reboot is asked for at once, and comes a second later: it must not hit the next step. */
+async function awaitCut({ signal, log }: BuildContext, communicator: Communicator): Promise<void> {
+  try {
+    await communicator.exec(`sleep ${CUT_SECONDS}`, { signal, expectDisconnect: true });
+  } catch (error) {
+    if (!(error instanceof ConnectionLostError)) throw error;
+    log.info("the connection was cut, as expected; waiting for the machine");
+    await communicator.reconnect(signal);
+  }
+}
+
+/** Sends the script and runs it to its end; not tried again once it said that it begins: half of one must not be followed by a whole one. */
 async function startScript(
   context: BuildContext,
   communicator: Communicator,
@@ -172,7 +186,7 @@ async function startScript(
         if (!(error instanceof ConnectionLostError) || !start.hasCome || options.expectDisconnect)
           throw error;
         throw new Error(
-          `${error.message}, while a script ran there. If it is meant to do that, as by a reboot, set \`expectDisconnect\``,
+          `${error.message}, while a script ran there. One that is meant to do that, as by a reboot, needs \`expectDisconnect\`; one after it may need \`pauseBefore\``,
           { cause: error },
         );
       } finally {
@@ -180,44 +194,6 @@ async function startScript(
       }
     },
   );
-}
-
-/** The script comes by standard input; a machine with a shell has `cat`. */
-function sendCommand(remote: string): string {
-  const path = quoteForShell(remote);
-  return `cat >${path} && chmod 0755 ${path} || { echo "the script cannot be written to "${path} >&2; exit 126; }`;
-}
-
-function buildCommand(context: BuildContext, options: ShellOptions, remote: string): string {
-  const variables = Object.entries(context.hideCommands ? {} : (options.environment ?? {}))
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, value]) => `${name}=${quoteForShell(value)}`)
-    .join(" ");
-  requirePassable(context, options);
-  const command = renderTemplate(options.executeCommand ?? "chmod +x {{.Path}}; {{.Vars}} {{.Path}}", {
-    Path: remote,
-    Vars: variables,
-  });
-  return options.workingDirectory
-    ? `cd ${quoteForShell(options.workingDirectory)} || exit 1; ${command}`
-    : command;
-}
-
-/** What `{{.Vars}}` would hold goes by the environment where commands are hidden, and these programs do not pass it on. */
-function requirePassable(
-  context: BuildContext,
-  { executeCommand = "", environment = {} }: ShellOptions,
-): void {
-  if (!context.hideCommands || Object.keys(environment).length === 0) return;
-  if (!/\{\{\s*\.Vars\s*\}\}/.test(executeCommand) || !/\b(sudo|doas|su|env)\b/.test(executeCommand)) return;
-  throw new Error(
-    "Passing `environment` by {{.Vars}} in `executeCommand`: a provisioner of this image holds a secret, so that no value is put into a command, where others could read it. Pass that secret by `secrets` and `secretEnvironment`, or let `executeCommand` keep the environment (sudo --preserve-env) without {{.Vars}}",
-  );
-}
-
-/** Names that scripts written for Packer may read. */
-function buildEnvironment(context: BuildContext): Record<string, string> {
-  return { PACKER_BUILD_NAME: context.name, PACKER_BUILDER_TYPE: context.platform };
 }
 
 function requireValidExitCode(context: BuildContext, options: ShellOptions, exitCode: number): void {

@@ -61,6 +61,7 @@ const UNRETURNED: [history: string, tags: string, dropped: string, inState?: num
   ["one that is in state", "A1:live C9:new", "", 1],
   ["one before that, which is replaced but not deleted yet", "A1:live B2:live C9:new", "", 2],
   ["one after that, which died before it could answer", "A1:live B2:live C9:live C9:new", "B2:live", 1],
+  ["one after that, which is both live and to be retained", "A1:live B2:live B2:pin C9:new", "B2:live", 1],
   ["one after that, which is to be retained", "A1:live B2:pin C9:new", "", 1],
   ["one that is in a state which nobody told of", "A1:live C9:new", ""],
   ["another resource's", "A1:new@other C9:new", ""],

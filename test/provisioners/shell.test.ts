@@ -87,7 +87,7 @@ test("a script that has begun is not run again when the connection is lost", asy
   machine.answers = [{ begun: true, lost: true }, {}];
   await assert.rejects(
     inContext(t, provision({ inline: ["apt-get install -y nginx"] }, machine)),
-    /went away, while a script ran there\. .*`expectDisconnect`/,
+    /went away, while a script ran there\. .*`expectDisconnect`.*`pauseBefore`/,
   );
   assert.equal(machine.commands.length, 1);
 });
@@ -113,6 +113,17 @@ test("a lost connection is tried again, but not where it is expected", async (t)
     machine.commands.at(-1)?.command,
     `rm -f '${REMOTE}'`,
     "the script is removed when the machine is back",
+  );
+});
+
+test("a reboot that comes after the script's end does not hit the next step", async (t) => {
+  const machine = new FakeCommunicator();
+  machine.answers = [{ begun: true }, { lost: true }, {}];
+  await inContext(t, provision({ inline: ["reboot"], expectDisconnect: true }, machine));
+  assert.equal(machine.reconnects, 1);
+  assert.deepEqual(
+    machine.commands.slice(1).map(({ command }) => command),
+    ["sleep 5", `rm -f '${REMOTE}'`],
   );
 });
 
@@ -142,8 +153,16 @@ test("where no value may stand in a command, `{{.Vars}}` for a program that drop
   const run = (executeCommand: string): Promise<unknown> =>
     inContext(t, provision({ ...options, executeCommand }, new FakeCommunicator()), { hideCommands: true });
   await assert.rejects(run("sudo env {{ .Vars }} {{.Path}}"), /secretEnvironment/);
-  await run("{{.Vars}} bash {{.Path}}");
-  await run("sudo -E {{.Path}}");
+  await assert.rejects(run("{{.Vars}} sudo -S {{.Path}}"), /sudo -E/);
+  for (const passes of [
+    "{{.Vars}} bash {{.Path}}",
+    "env {{.Vars}} {{.Path}}",
+    "{{.Vars}} /usr/bin/env bash {{.Path}}",
+    "{{ .Vars }} sudo -E bash '{{ .Path }}'",
+    "{{ .Vars }} sudo -SE {{ .Path }}",
+    "sudo {{.Path}}",
+  ])
+    await run(passes);
 });
 
 test("exactly one of inline, script and scripts", () => {

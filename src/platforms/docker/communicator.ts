@@ -36,6 +36,8 @@ export class DockerCommunicator implements Communicator {
   /** "" before there is one. */
   container = "";
   isStarted = false;
+  /** By what ran in it, after it was started. */
+  private hasStopped = false;
   /** It holds what its image does, and nothing else. */
   isUntouched = true;
   /** How long containers took to start. */
@@ -49,11 +51,13 @@ export class DockerCommunicator implements Communicator {
   use(container: string): void {
     this.container = container;
     this.isStarted = false;
+    this.hasStopped = false;
     this.isUntouched = true;
   }
 
   async reconnect(signal: AbortSignal): Promise<void> {
     await this.options.driver.startContainer(this.container, signal);
+    this.hasStopped = false;
   }
 
   async exec(command: string, options: ExecOptions): Promise<ExecResult> {
@@ -79,7 +83,7 @@ export class DockerCommunicator implements Communicator {
       if (options.signal.aborted && options.signal.reason instanceof TimeoutError)
         await this.killMarked(marker);
       else if (error instanceof EngineError && !(await this.isRunning(options.signal))) {
-        this.isStarted = false;
+        this.hasStopped = true;
         throw new ConnectionLostError("the container stopped while a command ran in it", { cause: error });
       }
       throw error;
@@ -144,6 +148,7 @@ export class DockerCommunicator implements Communicator {
   }
 
   async start(signal: AbortSignal): Promise<void> {
+    if (this.hasStopped) return this.reconnect(signal);
     if (this.isStarted) return;
     const startedAt = performance.now();
     this.isUntouched = false;

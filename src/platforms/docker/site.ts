@@ -38,8 +38,10 @@ export class DockerSite implements Site<DockerImageOptions> {
     return this.driver.readEngineId(signal);
   }
 
-  withCredentials({ registryAuth = [] }: Partial<DockerImageOptions>): DockerSite {
-    return new DockerSite(this.driver.withCredentials(registryAuth), registryAuth);
+  withCredentials({ registryAuth }: Partial<DockerImageOptions>): DockerSite {
+    // In a preview it may not be known yet.
+    const known = Array.isArray(registryAuth) ? registryAuth : [];
+    return new DockerSite(this.driver.withCredentials(known), known);
   }
 
   listClaims(signal: AbortSignal): Promise<Claim[]> {
